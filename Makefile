@@ -1,0 +1,41 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test check lint wheel bench-shallow clean
+
+help:  ## show what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+$(STAMP): pyproject.toml .ci/constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev,joblib]'
+	@touch $@
+
+setup: $(STAMP)  ## create .venv and install, with the versions that the tests ran with
+
+demo: $(STAMP)  ## sweep six tasks of real digits and print the table
+	$(BIN)/tda run experiment=demo
+
+test: $(STAMP)  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## format check, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test  ## everything that must be green
+
+wheel: $(STAMP)  ## build the wheel, which carries the configuration
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+bench-shallow: $(STAMP)  ## time the shallow methods beside the textbook's algorithms
+	$(BIN)/python scripts/bench_shallow.py
+
+clean:  ## remove the environment and what was built
+	rm -rf $(VENV) dist build

@@ -1,0 +1,150 @@
+"""Backbone -> bottleneck -> head, and what a network returns."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Output(NamedTuple):
+    """What a network says of a batch."""
+
+    features: Tensor  # (n, width): after the bottleneck, where methods align
+    logits: Tensor  # (n, classes)
+
+
+class Backbone(nn.Module, ABC):
+    """Images to features, and the sizes of what stands on top of it.
+
+    Parameters
+    ----------
+    size : int
+        Side in pixels of the square images that it reads.
+    bottleneck : int or None
+        Width of the layer between features and head; None for no such layer.
+    hidden : sequence of int
+        Widths of the hidden layers of the label predictor.
+    discriminator : sequence of int
+        Widths of the hidden layers of a domain classifier on the features.
+    """
+
+    width: int
+    """Number of features of an image."""
+    pretrained: bool = False
+    """Whether its features mean something before any training."""
+    channel_means: Sequence[float] | None = None
+    """Subtracted from images in [0, 1]; None: measured on the training images of both domains."""
+    mean: Tensor
+
+    def __init__(
+        self, *, size: int, bottleneck: int | None, hidden: Sequence[int], discriminator: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.bottleneck = bottleneck
+        self.hidden = tuple(hidden)
+        self.discriminator = tuple(discriminator)
+        self.register_buffer("mean", torch.tensor(self.channel_means or (0.0, 0.0, 0.0)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map uint8 images (n, h, w, 3) to features (n, width)."""
+        return self.extract(standardise(images, self.mean, self.size))
+
+    @abstractmethod
+    def extract(self, x: Tensor) -> Tensor:
+        """Map standardised images (n, 3, size, size) to features (n, width)."""
+
+
+class Given(Backbone):
+    """Features that were computed before: nothing is left for a backbone to do.
+
+    Parameters
+    ----------
+    like : Backbone
+        The backbone that they come from; gives the sizes of what stands on top.
+    width : int
+        Number of features.
+    """
+
+    def __init__(self, like: Backbone, *, width: int) -> None:
+        super().__init__(
+            size=like.size, bottleneck=like.bottleneck, hidden=like.hidden, discriminator=like.discriminator
+        )
+        self.width = width
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the features (n, width) as they are."""
+        return images
+
+    def extract(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Network(nn.Module):
+    """Backbone, bottleneck and head; what a deep method trains.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Gives the features; its attributes give the sizes of the rest.
+    classes : int
+        Number of classes.
+    """
+
+    def __init__(self, backbone: Backbone, *, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.width = backbone.bottleneck or backbone.width
+        self.bottleneck: nn.Module = (
+            nn.Sequential(nn.Linear(backbone.width, self.width), nn.BatchNorm1d(self.width), nn.ReLU())
+            if backbone.bottleneck
+            else nn.Identity()
+        )
+        self.head = perceptron(self.width, *backbone.hidden, classes)
+
+    def forward(self, x: Tensor) -> Output:
+        """Classify uint8 images (n, h, w, 3), or features (n, d) of a frozen backbone."""
+        features = self.bottleneck(self.backbone(x))
+        return Output(features, self.head(features))
+
+    def parameter_groups(self, lr: float) -> Iterator[dict[str, Any]]:
+        """Yield the optimiser's groups: a pretrained backbone learns ten times slower than what is new."""
+        yield {"params": list(self.backbone.parameters()), "lr": lr / 10 if self.backbone.pretrained else lr}
+        yield {"params": [*self.bottleneck.parameters(), *self.head.parameters()], "lr": lr}
+
+
+def perceptron(*widths: int) -> nn.Sequential:
+    """Stack linear layers of these widths with ReLU between them.
+
+    Examples
+    --------
+    >>> perceptron(4, 3, 2)
+    Sequential(
+      (0): Linear(in_features=4, out_features=3, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=3, out_features=2, bias=True)
+    )
+    """
+    layers: list[nn.Module] = []
+    for wide, narrow in pairwise(widths):
+        layers += [nn.Linear(wide, narrow), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def standardise(images: Tensor, mean: Tensor, size: int) -> Tensor:
+    """Turn uint8 images (n, h, w, 3) into floats (n, 3, size, size) in [0, 1] less `mean` (3,), channels last."""
+    x = images.permute(0, 3, 1, 2).float().div_(255).sub_(mean.view(1, -1, 1, 1))
+    return x if x.shape[-2:] == (size, size) else F.interpolate(x, (size, size), mode="bilinear", antialias=True)
+
+
+def resident(x: np.ndarray, device: torch.device) -> Tensor:
+    """Put a whole domain on the device: images (n, h, w[, 3]) as uint8 (n, h, w, 3), features (n, d) as float32."""
+    if x.ndim == 2:
+        return torch.tensor(x, dtype=torch.float32, device=device)
+    images = torch.tensor(x, device=device)
+    return images if images.ndim == 4 else images.unsqueeze(-1).expand(-1, -1, -1, 3)

@@ -1,0 +1,51 @@
+"""Files that are either whole or absent: atomic writes, and one builder for a shared cache."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and rename it to `path` once the block has ended well.
+
+    A reader sees the old file or the new one, never half of one; a process that is killed leaves at most a
+    hidden temporary file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def built(path: Path, build: Callable[[Path], None]) -> Path:
+    """Return `path`, built by ``build(temporary_path)`` if it is not there; of two processes one builds, one waits.
+
+    Parameters
+    ----------
+    path : Path
+        The cache file wanted.
+    build : callable
+        Writes the whole content to the path that it is given.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if not path.exists():
+                with atomic(path) as temporary:
+                    build(temporary)
+    return path

@@ -1,0 +1,1 @@
+"""Datasets: one file each, all of them a `Dataset`."""

@@ -1,0 +1,71 @@
+"""Kernel matrices between two samples, and the bandwidth to give them when none is given."""
+
+from typing import Literal
+
+import numpy as np
+from sklearn.metrics.pairwise import euclidean_distances, pairwise_kernels
+from sklearn.utils import gen_batches
+
+Kernel = Literal["linear", "rbf"]
+
+
+def gram(kernel: Kernel, X: np.ndarray, Y: np.ndarray, gamma: float | None) -> np.ndarray:
+    """Return the kernel matrix of the rows of X (n, d) and Y (m, d): (n, m), in double precision.
+
+    ``linear`` is k(x, y) = x'y, which leaves `gamma` aside; ``rbf`` is k(x, y) = exp(-gamma ||x - y||^2).
+
+    Examples
+    --------
+    >>> gram("linear", np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [0.0, 1.0]]), gamma=None)
+    array([[11.,  2.]])
+    """
+    X64 = X.astype(np.float64, copy=False)
+    Y64 = X64 if Y is X else Y.astype(np.float64, copy=False)
+    K: np.ndarray = pairwise_kernels(X64, Y64, metric=kernel, filter_params=True, gamma=gamma)
+    return K
+
+
+def mean_similarity(
+    kernel: Kernel, X: np.ndarray, Y: np.ndarray, gamma: float | None, *, block: int = 2048
+) -> np.ndarray:
+    """Return 1/m sum_j k(x_i, y_j) of each row of X (n, d) over the m rows of Y: (n,).
+
+    Only `block` rows of Y are met at a time, so memory is n x `block` however large Y is.
+    """
+    total = np.zeros(len(X))
+    for rows in gen_batches(len(Y), block):
+        total += gram(kernel, X, Y[rows], gamma).sum(axis=1)
+    return total / len(Y)
+
+
+def median_gamma(X: np.ndarray, Y: np.ndarray, *, at_most: int = 1000) -> float:
+    """Return 1 / (2 m), with m the median of ||a - b||^2 over the pairs of the rows of X and Y together.
+
+    The median heuristic: exp(-gamma ||a - b||^2) is then exp(-1/2) at the median distance. From a sample
+    larger than `at_most` that many rows at even steps are taken, so the result is deterministic.
+
+    Raises
+    ------
+    ValueError
+        More than half of the pairs coincide, so the median is 0.
+
+    Examples
+    --------
+    >>> median_gamma(np.array([[0.0], [1.0]]), np.array([[3.0]]))  # distances 1, 2, 3
+    0.125
+    """
+    thinned = [Z[np.linspace(0, len(Z) - 1, min(len(Z), at_most)).astype(int)] for Z in (X, Y)]
+    pooled = np.concatenate(thinned).astype(np.float64, copy=False)
+    squared = euclidean_distances(pooled, squared=True)[np.triu_indices(len(pooled), k=1)]
+    median = float(np.median(squared))
+    if median <= 0:
+        raise ValueError(
+            f"median heuristic: expected samples that differ, given {len(pooled)} of which at least half "
+            "of the pairs coincide; set gamma"
+        )
+    return 1 / (2 * median)
+
+
+def bandwidth(kernel: str, gamma: float | None, X: np.ndarray, Y: np.ndarray) -> float | None:
+    """Return `gamma`, or the median heuristic where an RBF kernel is given none."""
+    return median_gamma(X, Y) if kernel == "rbf" and gamma is None else gamma

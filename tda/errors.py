@@ -1,0 +1,23 @@
+"""The one error that is the user's to mend, and the nearest name to what was typed."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UsageError(ValueError):
+    """A mistake in the command or the configuration: one line, exit code 2, never a method's failure."""
+
+
+def unknown(kind: str, given: object, choices: Iterable[str]) -> UsageError:
+    """Say that `given` is no known `kind`, with the nearest match and every choice.
+
+    Examples
+    --------
+    >>> print(unknown("task of digits", "O-X", ["O-P", "O-S"]))
+    'O-X' is not a task of digits; did you mean 'O-P'? Choose from: O-P, O-S
+    """
+    names = sorted(map(str, choices))
+    near = get_close_matches(str(given), names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    article = "an" if kind[0] in "aeiou" else "a"
+    return UsageError(f"{str(given)!r} is not {article} {kind}; {hint}Choose from: {', '.join(names)}")

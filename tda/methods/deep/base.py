@@ -1,0 +1,69 @@
+"""What a deep method is: a loss that draws the domains together, or a generator of objectives."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tda.backbones.base import Network, Output
+
+
+class Batch(NamedTuple):
+    """One step's samples; there is no field for target labels."""
+
+    xs: Tensor  # (b, ...): source samples
+    ys: Tensor  # (b,): source classes
+    xt: Tensor  # (b, ...): target samples
+    it: Tensor  # (b,): which target samples they are
+    progress: float  # in [0, 1): the share of training that is over
+
+
+class Objective(NamedTuple):
+    """A loss and the modules that one optimiser step on it may change."""
+
+    loss: Tensor
+    train: tuple[nn.Module, ...]
+
+
+class DeepMethod(nn.Module):
+    """Cross-entropy on the source plus ``weight`` times an alignment of the two domains.
+
+    Most methods override `alignment` alone. A min-max or multi-phase method overrides `objectives`, which yields
+    one `Objective` an optimiser step.
+
+    Both domains go through the network together, as one batch, so that batch normalisation (where there is any)
+    sees the mixture; a method that needs them apart overrides `pair` and says so in its file.
+
+    Parameters
+    ----------
+    weight : float
+        Of the alignment.
+    """
+
+    network: Network
+
+    def __init__(self, *, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def prepare(self, network: Network) -> None:
+        """Take the network to train, and build what else the method trains; called once, before training."""
+        self.network = network
+
+    def pair(self, batch: Batch) -> tuple[Output, Output]:
+        """Return the network's outputs on the source half and on the target half of a batch."""
+        both = self.network(torch.cat([batch.xs, batch.xt]))
+        features, logits = (part.split([len(batch.xs), len(batch.xt)]) for part in both)
+        return Output(features[0], logits[0]), Output(features[1], logits[1])
+
+    def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
+        """Return the loss (a scalar) that is small where the domains look alike."""
+        raise TypeError(f"{type(self).__name__} must override either `alignment` or `objectives`")
+
+    def objectives(self, batch: Batch) -> Iterator[Objective]:
+        """Yield what to minimise, one optimiser step after each."""
+        source, target = self.pair(batch)
+        loss = F.cross_entropy(source.logits, batch.ys) + self.weight * self.alignment(source, target, batch)
+        yield Objective(loss, (self,))

@@ -1,0 +1,1 @@
+"""Methods on fixed features, one file each."""

@@ -1,0 +1,82 @@
+"""The three shapes of a shallow method: a classifier, an aligner before one, a reweighter before one."""
+
+from abc import ABC, abstractmethod
+from copy import deepcopy
+from typing import Self
+
+import numpy as np
+
+
+class ShallowMethod(ABC):
+    """A method on feature matrices. ``__init__`` only assigns; what is learned ends in ``_``."""
+
+    @abstractmethod
+    def fit(
+        self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None
+    ) -> Self:
+        """Learn from source features (ns, d), source labels (ns,) and target features (nt, d).
+
+        `weights` (ns,), where given, are the importance of each source sample.
+        """
+
+    @abstractmethod
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the class of each row of the target features X (n, d)."""
+
+
+class Aligner(ShallowMethod):
+    """Maps both domains to where they look alike, then classifies there.
+
+    Parameters
+    ----------
+    classifier : ShallowMethod
+        Learns from the aligned source and predicts the aligned target; 1-NN in most papers.
+    """
+
+    def __init__(self, *, classifier: ShallowMethod) -> None:
+        self.classifier = classifier
+
+    @abstractmethod
+    def align(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the aligned source Zs (ns, k) and target Zt (nt, k)."""
+
+    @abstractmethod
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Map target samples X (n, d), seen in `align` or not, as `align` mapped the target: (n, k)."""
+
+    def fit(
+        self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None
+    ) -> Self:
+        Zs, Zt = self.align(Xs, ys, Xt)
+        self.classifier_ = deepcopy(self.classifier).fit(Zs, ys, Zt, weights)
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return self.classifier_.predict(self.transform(X))
+
+
+class Reweighter(ShallowMethod):
+    """Weighs the source samples so that they resemble the target, then trains a weighted classifier.
+
+    Parameters
+    ----------
+    classifier : ShallowMethod
+        A classifier whose ``fit`` honours `weights`.
+    """
+
+    def __init__(self, *, classifier: ShallowMethod) -> None:
+        self.classifier = classifier
+
+    @abstractmethod
+    def weigh(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> np.ndarray:
+        """Return the non-negative importance of each source sample (ns,)."""
+
+    def fit(
+        self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None
+    ) -> Self:
+        self.weights_ = self.weigh(Xs, ys, Xt)
+        self.classifier_ = deepcopy(self.classifier).fit(Xs, ys, Xt, self.weights_)
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return self.classifier_.predict(X)

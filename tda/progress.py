@@ -1,0 +1,52 @@
+"""A line for each finished cell, with the time that is left; a Hydra callback."""
+
+import sys
+import time
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from tda.store import Record
+
+
+class Progress(Callback):
+    """Print one line per cell. Workers of a parallel launcher carry a copy, so each prints its own cells' lines.
+
+    Parameters
+    ----------
+    cells : int
+        Number of cells that the sweep launches.
+    """
+
+    def __init__(self, *, cells: int) -> None:
+        self.cells = cells
+        self.started = time.time()
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Say what came of the cell, and when the last will be done if they go on like this."""
+        record = job_return._return_value
+        if not isinstance(record, Record):
+            return
+        done = config.hydra.job.num + 1
+        left = (time.time() - self.started) / done * (self.cells - done)
+        outcome = f"{record.accuracy:6.2f} %" if record.accuracy is not None else f"FAILED: {record.error}"
+        seed = "" if record.seed is None else f"seed {record.seed}"
+        line = f"[{done:>{len(str(self.cells))}}/{self.cells}] {record.task:<6} {record.label:<24} {seed:<7}"
+        print(f"{line} {outcome}  {record.seconds:6.1f} s   ETA {duration(left)}", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as a person would say it.
+
+    Examples
+    --------
+    >>> duration(5), duration(125), duration(7300)
+    ('5 s', '2 min 05 s', '2 h 01 min')
+    """
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {m:02} min"
+    return f"{m} min {s:02} s" if m else f"{s} s"

@@ -1,0 +1,185 @@
+"""One cell: build the task and the method, fit, predict, score, write the record."""
+
+import platform
+import subprocess
+import time
+import traceback
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache, lru_cache, partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from sklearn.metrics import accuracy_score, recall_score
+from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits
+
+from tda.backbones.base import Backbone
+from tda.backbones.features import features
+from tda.config import build, complete, digest, identity, seeded, setting
+from tda.data.base import Dataset
+from tda.errors import UsageError
+from tda.methods import Estimator
+from tda.store import Record, Store
+from tda.task import Domain, Task
+from tda.trainer import Learner
+
+ORACLE_FOLDS = 3
+COMPUTING = ("torch", "numpy", "scipy", "scikit-learn", "hydra-core", "tda")
+
+
+def main(config: DictConfig) -> Record:
+    """Run one job of a sweep; the task function that Hydra's launchers call."""
+    return run(complete(config))
+
+
+def run(config: DictConfig) -> Record:
+    """Return a cell's record, from the store if it is there, else by computing it.
+
+    A method that raises or diverges becomes a record with status ``failed``.
+
+    Raises
+    ------
+    UsageError
+        For a mistake in the configuration; nothing is stored.
+    """
+    store = Store(config.results)
+    key = digest(identity(config))
+    record = store.get(config.dataset.name, config.method.name, config.task, key)
+    if record is None or record.status == "failed":
+        record = compute(config, key)
+        store.put(record)
+    return record
+
+
+def compute(config: DictConfig, key: str) -> Record:
+    """Build, fit, predict and score one cell."""
+    if config.runtime.threads:
+        torch.set_num_threads(config.runtime.threads)
+    estimator, task = prepared(config, torch_device(config.runtime.device))
+    oracle = config.method.run.trained_on == "target"
+    accuracy = per_class = error = trace = None
+    started = time.perf_counter()
+    try:
+        with threadpool_limits(config.runtime.threads):
+            predicted = cross_fitted(estimator, task) if oracle else adapted(estimator, task)
+        accuracy = 100 * float(accuracy_score(task.test.y, predicted))
+        recall = recall_score(task.test.y, predicted, labels=range(len(task.classes)), average=None, zero_division=0)
+        per_class = {name: 100 * float(r) for name, r in zip(task.classes, recall, strict=True)}
+    except UsageError:
+        raise
+    except Exception as failure:
+        error, trace = f"{type(failure).__name__}: {failure}", traceback.format_exc()
+    return Record(
+        key=key,
+        setting=digest(setting(config)),
+        dataset=config.dataset.name,
+        source=task.source.name,
+        target=task.target.name,
+        task=task.name,
+        backbone=config.backbone.name,
+        method=config.method.name,
+        label=config.method.label,
+        baseline=config.method.run.baseline,
+        seed=config.seed if seeded(config) else None,
+        protocol="oracle" if oracle else "last",
+        status="ok" if error is None else "failed",
+        accuracy=accuracy,
+        accuracy_per_class=per_class,
+        scored=len(task.test.y),
+        seconds=round(time.perf_counter() - started, 3),
+        error=error,
+        traceback=trace,
+        config=identity(config),
+        versions={"python": platform.python_version()} | {name: version(name) for name in COMPUTING},
+        commit=commit(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def adapted(estimator: Estimator, task: Task) -> np.ndarray:
+    """Fit on the labelled source and the unlabelled target, and predict what is scored."""
+    return estimator.fit(task.source.x, task.source.y, task.target.x).predict(task.test.x)
+
+
+def cross_fitted(estimator: Estimator, task: Task) -> np.ndarray:
+    """Fit on the target's labels, never on a sample that is then predicted.
+
+    Where the scored samples are the target itself, each of `ORACLE_FOLDS` folds is predicted by an estimator that was
+    trained on the others.
+    """
+    target, test = task.target, task.test
+    if not task.transductive:
+        return estimator.fit(target.x, target.y, target.x).predict(test.x)
+    predicted = np.empty_like(target.y)
+    folds = StratifiedKFold(ORACLE_FOLDS, shuffle=True, random_state=0)
+    for train, held_out in folds.split(target.y, target.y):
+        estimator.fit(target.x[train], target.y[train], target.x[held_out])
+        predicted[held_out] = estimator.predict(target.x[held_out])
+    return predicted
+
+
+def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
+    """Return the estimator and the task as it sees it: features for a shallow method, images for a deep one."""
+    external = config.allow_external
+    task = dataset(OmegaConf.to_yaml(config.dataset, resolve=True), external).task(config.task)
+    if config.method.run.trainer is not None:
+        learner = Learner(
+            method=partial(build, config.method, "method", external),
+            trainer=build(config.method.run.trainer, "trainer", external),
+            backbone=partial(build, config.backbone, "backbone", external),
+            device=device,
+        )
+        return learner, task
+    see = partial(seen, backbone=OmegaConf.to_yaml(config.backbone, resolve=True), device=device, external=external)
+    target = see(task.target)
+    test = target if task.transductive else see(task.test)
+    task = replace(task, source=see(task.source), target=target, test=test)
+    return build(config.method, "method", external), task
+
+
+@lru_cache(maxsize=8)
+def dataset(node: str, external: bool) -> Dataset:
+    """Return the dataset that a config node names; built once in a process."""
+    built: Dataset = build(OmegaConf.create(node), "dataset", external)
+    return built
+
+
+@lru_cache(maxsize=8)
+def seen(domain: Domain, backbone: str, device: str, external: bool) -> Domain:
+    """Return a domain as a backbone shows it to a shallow method; computed once in a process."""
+    network: Backbone = build(OmegaConf.create(backbone), "backbone", external)
+    return replace(domain, x=features(domain, network.to(device).eval()))
+
+
+def torch_device(name: str) -> str:
+    """Return the torch device that ``runtime.device`` means; ``auto`` is a GPU where there is one.
+
+    Raises
+    ------
+    UsageError
+        If this machine has no such device.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if kind not in there or not (index or "0").isdigit() or int(index or 0) >= there[kind]:
+        found = ", ".join(f"{kind}:{i}" for kind, count in there.items() for i in range(count))
+        raise UsageError(f"runtime.device={name} is not a device of this machine; it has {found} (or take auto)")
+    return name
+
+
+@cache
+def commit() -> str | None:
+    """Return the commit of this source, with ``+`` if it has been changed since; None outside a repository."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if changed.stdout else "")

@@ -1,0 +1,138 @@
+"""Records: one atomic JSON file per cell, and the store that holds them."""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from tda.cache import atomic
+from tda.errors import UsageError
+
+FORMAT = 1
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of one cell once it has been run.
+
+    Attributes
+    ----------
+    key : str
+        Hash of all that the result depends on; the cell's name in the store.
+    setting : str
+        The same without task and seed: what one row of a table has in common.
+    dataset, source, target, task, backbone, method, label : str
+        Names; `label` is what tables print for the method.
+    baseline : str or None
+        The method below whose accuracy transfer is negative.
+    seed : int or None
+        None for a cell that does not depend on a seed.
+    protocol : {"last", "oracle"}
+        ``last``: the last iterate, no target label used. ``oracle``: trained on target labels, cross-fitted.
+    status : {"ok", "failed"}
+    accuracy : float or None
+        Per cent of the scored target samples.
+    accuracy_per_class : dict of str to float, or None
+        Per cent, by class name.
+    scored : int or None
+        Number of scored samples; one of them is ``100 / scored`` points.
+    seconds : float
+        Wall time of fit and predict.
+    error, traceback : str or None
+        Why a cell failed.
+    config : dict
+        All that the result depends on, resolved.
+    versions : dict of str to str
+        Of Python and of the packages that compute.
+    commit : str or None
+        Of this project's source, with ``+`` where files were changed since.
+    created : str
+        UTC time, ISO 8601.
+    format : int
+        Of the record file.
+    """
+
+    key: str
+    setting: str
+    dataset: str
+    source: str
+    target: str
+    task: str
+    backbone: str
+    method: str
+    label: str
+    baseline: str | None
+    seed: int | None
+    protocol: Literal["last", "oracle"]
+    status: Literal["ok", "failed"]
+    accuracy: float | None
+    accuracy_per_class: dict[str, float] | None
+    scored: int | None
+    seconds: float
+    error: str | None
+    traceback: str | None
+    config: dict[str, Any]
+    versions: dict[str, str]
+    commit: str | None
+    created: str
+    format: int = FORMAT
+
+
+class Store:
+    """The records under ``<results>/records``, one file ``<dataset>/<method>/<task>-<key>.json`` each.
+
+    Parameters
+    ----------
+    results : path
+        The results folder.
+    """
+
+    def __init__(self, results: str | Path) -> None:
+        self.results = Path(results)
+        self.records = self.results / "records"
+
+    def check_writable(self) -> None:
+        """Raise `UsageError` unless records can be written."""
+        try:
+            self.records.mkdir(parents=True, exist_ok=True)
+            with atomic(self.records / ".writable"):
+                pass
+            (self.records / ".writable").unlink()
+        except OSError as error:
+            raise UsageError(
+                f"cannot write to the results folder {str(self.results)!r}: {error.strerror}; choose another with "
+                "results=PATH"
+            ) from error
+
+    def path(self, dataset: str, method: str, task: str, key: str) -> Path:
+        """Return the file of a record."""
+        return self.records / dataset / method / f"{task}-{key}.json"
+
+    def get(self, dataset: str, method: str, task: str, key: str) -> Record | None:
+        """Return a cell's record, or None if there is none that can be read."""
+        path = self.path(dataset, method, task, key)
+        return next(self._read([path]), None) if path.exists() else None
+
+    def put(self, record: Record) -> None:
+        """Write a record, whole or not at all; it replaces an older one of the same cell."""
+        with atomic(self.path(record.dataset, record.method, record.task, record.key)) as path:
+            path.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
+
+    def all(self) -> Iterator[Record]:
+        """Yield every record that can be read, in a fixed order; what cannot is named in a warning."""
+        return self._read(sorted(self.records.glob("*/*/[!.]*.json")))
+
+    def _read(self, paths: Iterable[Path]) -> Iterator[Record]:
+        names = {field.name for field in fields(Record)}
+        for path in paths:
+            try:
+                raw = json.loads(path.read_bytes())
+                if not isinstance(raw, dict) or raw.get("format") != FORMAT or set(raw) != names:
+                    raise ValueError(f"not a record of format {FORMAT}")
+                yield Record(**raw)
+            except (ValueError, OSError) as error:
+                log.warning("%s is passed over: %s", os.fspath(path), error)

@@ -1,0 +1,61 @@
+"""A domain and a task: the data that every method is given."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Domain:
+    """Samples of one domain.
+
+    Attributes
+    ----------
+    name : str
+        Short name, as in ``A-W``.
+    x : ndarray
+        ``(n, d)`` float features, ``(n, h, w, c)`` uint8 images or ``(n,)`` image paths.
+    y : ndarray of int64, shape (n,)
+        Class indices. Only the runner reads those of a target.
+    """
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y):
+            raise ValueError(f"domain {self.name}: {len(self.x)} samples but {len(self.y)} labels")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """One source -> target pair.
+
+    Attributes
+    ----------
+    dataset : str
+        Name of the dataset.
+    source, target : Domain
+        Labelled source; target whose samples (never labels) a method may see.
+    test : Domain
+        What is scored: the target itself where the protocol is transductive.
+    classes : tuple of str
+        Class names; label ``i`` is ``classes[i]``.
+    """
+
+    dataset: str
+    source: Domain
+    target: Domain
+    test: Domain
+    classes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The pair as it is typed: ``A-W``."""
+        return f"{self.source.name}-{self.target.name}"
+
+    @property
+    def transductive(self) -> bool:
+        """Whether the samples that are scored are those that the method has seen (without labels)."""
+        return self.test is self.target

@@ -1,0 +1,192 @@
+"""The one training loop, and the estimator that it makes of a deep method."""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from tda.backbones.base import Backbone, Given, Network, resident
+from tda.methods.deep.base import Batch, DeepMethod, Objective
+
+SCORING_BATCH = 512
+
+
+class DivergenceError(RuntimeError):
+    """A loss that is no longer a number; training stops at once."""
+
+
+class Trainer:
+    r"""Stochastic gradient descent for a fixed number of steps; the last iterate is what is scored.
+
+    The learning rate is annealed with the progress p of training, from 0 to 1:
+
+    .. math:: \mu_p = \frac{\mu_0}{(1 + \alpha p)^\beta}
+
+    Parameters
+    ----------
+    steps : int
+        Number of batches.
+    batch : int
+        Samples in a batch: one half source, one half target. Each domain is gone through in a random order, over and
+        over; a domain smaller than its half is drawn from more than once.
+    lr : float
+        :math:`\mu_0`, the learning rate at the start.
+    alpha, beta : float
+        Of the annealing.
+    momentum, nesterov, weight_decay
+        Of the optimiser.
+    precision : {"fp32", "bf16"}
+        ``bf16`` computes the forward pass in bfloat16 by autocast; weights stay float32.
+    seed : int
+        Fixes initial weights, dropout and the order of the samples.
+
+    References
+    ----------
+    Y. Ganin, V. Lempitsky. Unsupervised domain adaptation by backpropagation. ICML 2015, section 4.
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: PositiveInt,
+        batch: Annotated[int, Field(ge=2)],
+        lr: PositiveFloat,
+        alpha: NonNegativeFloat,
+        beta: NonNegativeFloat,
+        momentum: Annotated[float, Field(ge=0, lt=1)],
+        nesterov: bool,
+        weight_decay: NonNegativeFloat,
+        precision: Literal["fp32", "bf16"],
+        seed: Annotated[int, Field(ge=0, lt=2**32)],
+    ) -> None:
+        self.steps = steps
+        self.batch = batch
+        self.lr = lr
+        self.alpha = alpha
+        self.beta = beta
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
+        self.precision = precision
+        self.seed = seed
+
+    def train(self, method: DeepMethod, xs: Tensor, ys: Tensor, xt: Tensor) -> None:
+        """Train `method`, prepared and on its device, on samples that are resident there.
+
+        Raises
+        ------
+        DivergenceError
+            At the first step whose loss is infinite or not a number.
+        """
+        optimiser = torch.optim.SGD(
+            [*method.network.parameter_groups(self.lr), {"params": own_parameters(method), "lr": self.lr}],
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+        )
+        annealing = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: (1 + self.alpha * step / self.steps) ** -self.beta
+        )
+        half = self.batch // 2
+        draws = zip(indices(len(xs), half, self.seed), indices(len(xt), half, self.seed + 1), strict=True)
+        method.train()
+        for step in range(self.steps):
+            i, j = (index.to(xs.device) for index in next(draws))
+            objectives = method.objectives(Batch(xs[i], ys[i], xt[j], j, step / self.steps))
+            while objective := self._next(objectives, xs.device):
+                if not torch.isfinite(objective.loss):
+                    raise DivergenceError(
+                        f"the loss is {objective.loss.item()} at step {step} of {self.steps}; lower trainer.lr"
+                    )
+                optimiser.zero_grad()
+                chosen = {p for module in objective.train for p in module.parameters() if p.requires_grad}
+                objective.loss.backward(inputs=list(chosen))
+                optimiser.step()
+            annealing.step()
+
+    def _next(self, objectives: Iterator[Objective], device: torch.device) -> Objective | None:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+            return next(objectives, None)
+
+
+class Learner:
+    """A deep method as an estimator: builds the network, has it trained, predicts with it.
+
+    Parameters
+    ----------
+    method : DeepMethod
+        Not yet prepared.
+    trainer : Trainer
+        How it is trained.
+    backbone : callable returning a Backbone
+        Builds the backbone anew, so that the seed fixes its weights too.
+    device : str
+        Where to train: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    """
+
+    def __init__(
+        self, *, method: Callable[[], DeepMethod], trainer: Trainer, backbone: Callable[[], Backbone], device: str
+    ) -> None:
+        self.method = method
+        self.trainer = trainer
+        self.backbone = backbone
+        self.device = torch.device(device)
+
+    def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> Self:
+        """Train on source samples and labels and on target samples, images or features of a frozen backbone."""
+        self.classes_, encoded = np.unique(ys, return_inverse=True)
+        xs, xt = resident(Xs, self.device), resident(Xt, self.device)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.trainer.seed)
+            self.method_ = self._prepared(xs, xt).to(self.device)
+            self.trainer.train(self.method_, xs, torch.tensor(encoded, device=self.device), xt)
+        self.method_.eval()
+        return self
+
+    def logits(self, X: np.ndarray) -> np.ndarray:
+        """Return the network's logits (n, classes) on samples of the target."""
+        with torch.inference_mode():
+            batches = resident(X, self.device).split(SCORING_BATCH)
+            return torch.cat([self.method_.network(batch).logits.float().cpu() for batch in batches]).numpy()
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the class of each sample."""
+        predicted: np.ndarray = self.classes_[self.logits(X).argmax(1)]
+        return predicted
+
+    def _prepared(self, xs: Tensor, xt: Tensor) -> DeepMethod:
+        backbone = self.backbone()
+        if xs.ndim == 2:
+            backbone = Given(backbone, width=xs.shape[1])
+        elif backbone.channel_means is None:
+            backbone.mean.copy_(channel_means(xs, xt))
+        method = self.method()
+        method.prepare(Network(backbone, classes=len(self.classes_)))
+        return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def own_parameters(method: DeepMethod) -> list[torch.nn.Parameter]:
+    """Return what a method trains besides its network, a domain classifier say."""
+    shared = {id(p) for p in method.network.parameters()}
+    return [p for p in method.parameters() if id(p) not in shared]
+
+
+def indices(samples: int, batch: int, seed: int) -> Iterator[Tensor]:
+    """Yield `batch` indices at a time, without end, from one random order of all samples after another."""
+    generator = torch.Generator().manual_seed(seed)
+    pool = torch.empty(0, dtype=torch.int64)
+    while True:
+        while len(pool) < batch:
+            pool = torch.cat([pool, torch.randperm(samples, generator=generator)])
+        yield pool[:batch]
+        pool = pool[batch:]
+
+
+def channel_means(*domains: Tensor) -> Tensor:
+    """Return the channel means (3,), in [0, 1], over all pixels of uint8 images (n, h, w, 3) of all domains."""
+    total = sum(images.sum((0, 1, 2), dtype=torch.float64) for images in domains)
+    pixels = sum(images[..., 0].numel() for images in domains)
+    return (total / (255 * pixels)).float()  # type: ignore[operator]
