@@ -119,7 +119,7 @@ class Network(nn.Module):
 
 
 def perceptron(*widths: int) -> nn.Sequential:
-    """Stack linear layers of these widths with ReLU between them.
+    """Stack linear layers of these widths with ReLU between them, initialised by `he_normal`.
 
     Examples
     --------
@@ -133,7 +133,21 @@ def perceptron(*widths: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for wide, narrow in pairwise(widths):
         layers += [nn.Linear(wide, narrow), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    return he_normal(nn.Sequential(*layers[:-1]))
+
+
+def he_normal(network: nn.Sequential) -> nn.Sequential:
+    """Draw the weights of linear and convolutional layers from N(0, 2 / fan_in), which keeps ReLU networks' variance.
+
+    References
+    ----------
+    K. He et al. Delving deep into rectifiers. ICCV 2015, equation 10.
+    """
+    for layer in network:
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return network
 
 
 def standardise(images: Tensor, mean: Tensor, size: int) -> Tensor:

@@ -4,7 +4,8 @@ References
 ----------
 Y. Ganin, V. Lempitsky. Unsupervised domain adaptation by backpropagation. ICML 2015, figure 4 (a) and (b); the
 same figure as in arXiv 1409.7495. Their features are the output of the convolutions, where the domain classifier
-branches off; the fully connected layers are the label predictor.
+branches off; the fully connected layers are the label predictor. Pooling stands before ReLU here, which gives the same
+result on a quarter of the numbers. The paper does not say how weights are drawn; these are He et al.'s (ICCV 2015).
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from tda.backbones.base import Backbone
+from tda.backbones.base import Backbone, he_normal
 
 
 class LeNet(Backbone):
@@ -34,9 +35,10 @@ class LeNet(Backbone):
         discriminator: Sequence[PositiveInt],
     ) -> None:
         super().__init__(size=size, bottleneck=bottleneck, hidden=hidden, discriminator=discriminator)
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(3, 32, 5), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(32, 48, 5), nn.MaxPool2d(2), nn.ReLU()
-        )
+        self.convolutions = he_normal(nn.Sequential(
+            nn.Conv2d(3, 32, 5), nn.MaxPool2d(2), nn.ReLU(),
+            nn.Conv2d(32, 48, 5), nn.MaxPool2d(2), nn.ReLU(),
+        ))  # fmt: skip
         side = ((size - 4) // 2 - 4) // 2
         self.width = 48 * side * side
 
@@ -67,11 +69,11 @@ class SVHNNet(Backbone):
         dropout: Annotated[float, Field(ge=0, lt=1)],
     ) -> None:
         super().__init__(size=size, bottleneck=bottleneck, hidden=hidden, discriminator=discriminator)
-        self.convolutions = nn.Sequential(
+        self.convolutions = he_normal(nn.Sequential(
             nn.Conv2d(3, 64, 5, padding=2), nn.MaxPool2d(3, stride=2), nn.ReLU(),
             nn.Conv2d(64, 64, 5, padding=2), nn.MaxPool2d(3, stride=2), nn.ReLU(),
             nn.Conv2d(64, 128, 5, padding=2), nn.ReLU(),
-        )  # fmt: skip
+        ))  # fmt: skip
         self.dropout = nn.Dropout(dropout)
         side = ((size - 1) // 2 - 1) // 2
         self.width = 128 * side * side

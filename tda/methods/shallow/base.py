@@ -2,18 +2,29 @@
 
 from abc import ABC, abstractmethod
 from copy import deepcopy
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
+from sklearn.preprocessing import StandardScaler
+
+Standardise = Literal["no", "source", "domain"]
+
+
+def standardisers(how: Standardise, Xs: np.ndarray, Xt: np.ndarray) -> tuple[StandardScaler, StandardScaler]:
+    """Return the scalers of source and target rows to mean 0 and variance 1; a constant feature becomes 0.
+
+    ``source`` scales both by the source's statistics, ``domain`` each by its own, ``no`` neither.
+    """
+    options = {"with_mean": how != "no", "with_std": how != "no"}
+    reference = Xt if how == "domain" else Xs
+    return StandardScaler(**options).fit(Xs), StandardScaler(**options).fit(reference)
 
 
 class ShallowMethod(ABC):
     """A method on feature matrices. ``__init__`` only assigns; what is learned ends in ``_``."""
 
     @abstractmethod
-    def fit(
-        self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None
-    ) -> Self:
+    def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
         """Learn from source features (ns, d), source labels (ns,) and target features (nt, d).
 
         `weights` (ns,), where given, are the importance of each source sample.
@@ -44,9 +55,7 @@ class Aligner(ShallowMethod):
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Map target samples X (n, d), seen in `align` or not, as `align` mapped the target: (n, k)."""
 
-    def fit(
-        self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None
-    ) -> Self:
+    def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
         Zs, Zt = self.align(Xs, ys, Xt)
         self.classifier_ = deepcopy(self.classifier).fit(Zs, ys, Zt, weights)
         return self
@@ -71,9 +80,7 @@ class Reweighter(ShallowMethod):
     def weigh(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> np.ndarray:
         """Return the non-negative importance of each source sample (ns,)."""
 
-    def fit(
-        self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None
-    ) -> Self:
+    def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
         self.weights_ = self.weigh(Xs, ys, Xt)
         self.classifier_ = deepcopy(self.classifier).fit(Xs, ys, Xt, self.weights_)
         return self

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
-from cvxopt import matrix, solvers
+from cvxopt import blas, lapack, matrix, solvers
 from pydantic import Field, PositiveFloat
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from tda.divergences.kernels import Kernel, bandwidth, gram, mean_similarity
 from tda.methods.shallow.base import Reweighter, ShallowMethod
@@ -76,7 +75,7 @@ class KMM(Reweighter):
     def weigh(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> np.ndarray:
         ns = len(Xs)
         eps = (np.sqrt(ns) - 1) / np.sqrt(ns) if self.eps is None else self.eps
-        if self.B < 1 - eps:
+        if 1 - eps > self.B:
             raise ValueError(f"B: expected at least 1 - eps = {1 - eps:.4g}, given {self.B}; raise B or eps")
         self.gamma_ = bandwidth(self.kernel, self.gamma, Xs, Xt)
         K = gram(self.kernel, Xs, Xs, self.gamma_)
@@ -97,50 +96,64 @@ def bounded_qp(P: np.ndarray, q: np.ndarray, *, upper: float, least: float, most
     """
     n = len(q)
     scale = float(np.mean(np.diag(P))) or 1.0  # the tolerances of the solver are absolute
-    P, q = P / scale, q / scale
-    ones = np.ones(n)
-    damped = np.empty((n, n), order="F")
+    scaled, damped = matrix(0.0, (n, n)), matrix(0.0, (n, n))
+    np.divide(P.T, scale, out=np.asarray(scaled))
+    h = np.concatenate([np.full(n, upper), np.zeros(n), [most, -least]])
 
     def view(x: Any) -> np.ndarray:
-        return np.asarray(x).reshape(-1)
+        array: np.ndarray = np.asarray(x).reshape(-1)
+        return array
 
     def forward(x: np.ndarray) -> np.ndarray:
         return np.concatenate([x, -x, [x.sum(), -x.sum()]])
 
     def adjoint(z: np.ndarray) -> np.ndarray:
-        return z[:n] - z[n : 2 * n] + (z[2 * n] - z[2 * n + 1])
+        combined: np.ndarray = z[:n] - z[n : 2 * n] + (z[2 * n] - z[2 * n + 1])
+        return combined
 
-    def apply_P(x: Any, y: Any, alpha: float = 1.0, beta: float = 0.0) -> None:
-        view(y)[:] = alpha * (P @ view(x)) + beta * view(y)
+    def multiply_p(x: Any, y: Any, alpha: float = 1.0, beta: float = 0.0) -> None:
+        blas.symv(scaled, x, y, alpha=alpha, beta=beta)
 
-    def apply_G(x: Any, y: Any, alpha: float = 1.0, beta: float = 0.0, trans: str = "N") -> None:
+    def multiply_g(x: Any, y: Any, alpha: float = 1.0, beta: float = 0.0, trans: str = "N") -> None:
         view(y)[:] = alpha * (adjoint if trans == "T" else forward)(view(x)) + beta * view(y)
 
     def factorise(W: Any) -> Callable[[Any, Any, Any], None]:
         inverse = view(W["di"]).copy()  # of D
-        np.copyto(damped, P.T)
-        damped[np.diag_indices(n)] += inverse[:n] ** 2 + inverse[n : 2 * n] ** 2
-        try:
-            factor = cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
-        except LinAlgError as singular:
-            raise ArithmeticError("singular system") from singular
-        along = cho_solve(factor, ones, check_finite=False)
-        shrink = 1 / (1 / np.sum(inverse[2 * n :] ** 2) + along.sum())
+        along = matrix(1.0, (n, 1))
+        blas.copy(scaled, damped)
+        damped[:: n + 1] += matrix(inverse[:n] ** 2 + inverse[n : 2 * n] ** 2)
+        lapack.potrf(damped)
+        lapack.potrs(damped, along)
+        shrink = 1 / (1 / np.sum(inverse[2 * n :] ** 2) + sum(along))
 
         def solve(x: Any, _: Any, z: Any) -> None:
-            free = cho_solve(factor, view(x) + adjoint(inverse**2 * view(z)), check_finite=False)
-            view(x)[:] = free - along * (shrink * free.sum())
+            view(x)[:] += adjoint(inverse**2 * view(z))
+            lapack.potrs(damped, x)
+            view(x)[:] -= view(along) * (shrink * sum(x))
             view(z)[:] = inverse * (forward(view(x)) - view(z))
 
         return solve
 
-    h = np.concatenate([np.full(n, upper), np.zeros(n), [most, -least]])
+    options = {"show_progress": False, "refinement": 1}
+    x0 = np.full(n, min(1.0, upper / 2))
+    start = {
+        "x": matrix(x0),
+        "s": matrix(np.maximum(h - forward(x0), 0.1)),
+        "z": matrix(1.0, (len(h), 1)),
+    }
     solution = solvers.coneqp(
-        apply_P, matrix(-q), apply_G, matrix(h), kktsolver=factorise, options={"show_progress": False, "refinement": 1}
+        multiply_p,
+        matrix(-q / scale),
+        multiply_g,
+        matrix(h),
+        initvals=start,
+        kktsolver=factorise,
+        options=options,
     )
     if solution["status"] != "optimal":
         raise RuntimeError(
             f"KMM: the quadratic programme did not converge in {solution['iterations']} steps "
             f"(relative gap {solution['relative gap']}); set another gamma, or lower B"
         )
-    return np.clip(view(solution["x"]), 0, upper)
+    x: np.ndarray = np.clip(view(solution["x"]), 0, upper)
+    return x

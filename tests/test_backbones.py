@@ -1,0 +1,100 @@
+"""The networks against what their papers draw, and what reaches them."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tda.backbones.base import Backbone, Given, Network, perceptron, resident, standardise
+from tda.backbones.features import features
+from tda.backbones.ganin import LeNet, SVHNNet
+from tda.backbones.pixels import Pixels
+from tda.task import Domain
+
+
+def lenet(size: int = 32) -> LeNet:
+    return LeNet(size=size, bottleneck=None, hidden=[100, 100], discriminator=[100])
+
+
+def svhn(size: int = 32) -> SVHNNet:
+    return SVHNNet(size=size, bottleneck=None, hidden=[3072, 2048], discriminator=[1024, 1024], dropout=0.0)
+
+
+def images(n: int = 4, size: int = 32) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("size", [16, 28, 32, 33])
+@pytest.mark.parametrize("make", [lenet, svhn])
+def test_width_is_the_number_of_features(make: type[Backbone], size: int) -> None:
+    backbone = make(size)  # type: ignore[call-arg]
+    assert backbone(torch.from_numpy(images(size=size))).shape == (4, backbone.width)
+
+
+def test_lenet_is_the_papers() -> None:
+    """Figure 4 (a), with ReLU before pooling as it is drawn."""
+    backbone = lenet()
+    first, second = (layer for layer in backbone.convolutions if isinstance(layer, nn.Conv2d))
+    x = torch.randn(2, 3, 32, 32)
+    drawn = nn.Sequential(first, nn.ReLU(), nn.MaxPool2d(2), second, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+    torch.testing.assert_close(backbone.extract(x), drawn(x))
+    assert (first.weight.shape, second.weight.shape) == ((32, 3, 5, 5), (48, 32, 5, 5))
+    head = Network(backbone, classes=10).head
+    assert [layer.out_features for layer in head if isinstance(layer, nn.Linear)] == [100, 100, 10]
+
+
+def test_svhn_net_is_the_papers() -> None:
+    backbone = svhn().eval()
+    maps = [layer.out_channels for layer in backbone.convolutions if isinstance(layer, nn.Conv2d)]
+    assert maps == [64, 64, 128]
+    assert [layer.kernel_size for layer in backbone.convolutions if isinstance(layer, nn.MaxPool2d)] == [3, 3]
+
+
+def test_images_are_scaled_and_centred() -> None:
+    x = standardise(torch.from_numpy(images()), torch.tensor([0.1, 0.2, 0.3]), 32)
+    plain = images().astype(np.float32) / 255 - np.array([0.1, 0.2, 0.3], dtype=np.float32)
+    np.testing.assert_allclose(x.numpy(), plain.transpose(0, 3, 1, 2), atol=1e-6)
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert standardise(torch.from_numpy(images(size=40)), torch.zeros(3), 32).shape == (4, 3, 32, 32)
+
+
+def test_pixels_are_the_image_row_by_row() -> None:
+    backbone = Pixels(size=32, bottleneck=None, hidden=[], discriminator=[])
+    seen = features(Domain("A", images(), np.zeros(4, dtype=np.int64)), backbone)
+    np.testing.assert_allclose(seen, images().reshape(4, -1) / 255, atol=1e-6)
+    assert seen.dtype == np.float32
+
+
+def test_grey_images_get_three_equal_channels() -> None:
+    grey = images()[..., 0]
+    assert torch.equal(resident(grey, torch.device("cpu")), torch.from_numpy(np.stack([grey] * 3, -1)))
+
+
+def test_features_of_features_are_themselves() -> None:
+    x = np.random.default_rng(0).standard_normal((5, 7)).astype(np.float32)
+    backbone = Pixels(size=32, bottleneck=3, hidden=[], discriminator=[4])
+    assert features(Domain("A", x, np.zeros(5, dtype=np.int64)), backbone) is x
+    given = Given(backbone, width=7)
+    assert torch.equal(given(torch.from_numpy(x)), torch.from_numpy(x))
+    assert Network(given, classes=2)(torch.from_numpy(x)).features.shape == (5, 3)
+
+
+def test_a_pretrained_backbone_learns_ten_times_slower() -> None:
+    backbone = lenet()
+    assert [group["lr"] for group in Network(backbone, classes=3).parameter_groups(0.1)] == [0.1, 0.1]
+    backbone.pretrained = True
+    assert [group["lr"] for group in Network(backbone, classes=3).parameter_groups(0.1)] == [0.01, 0.1]
+
+
+def test_initial_weights_keep_the_variance_of_relu_networks() -> None:
+    torch.manual_seed(0)
+    first = perceptron(400, 300, 2)[0]
+    assert isinstance(first, nn.Linear)
+    assert first.weight.std().item() == pytest.approx(np.sqrt(2 / 400), rel=0.02)
+    assert not first.bias.any()
+
+
+def test_torchvision_imports_beside_any_build_of_torch() -> None:
+    from tda.backbones.vision import torchvision
+
+    assert torchvision.models.resnet18(weights=None).fc.out_features == 1000

@@ -1,0 +1,105 @@
+import warnings
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from tda.errors import UsageError
+from tda.methods.shallow.linear_svm import LinearSVM
+from tda.methods.shallow.logistic_regression import LogisticRegression
+from tda.methods.shallow.one_nn import OneNN
+
+RNG = np.random.default_rng(0)
+YS = RNG.integers(0, 3, 90)
+XS = RNG.normal(size=(90, 4)) + 1.5 * np.eye(3, 4)[YS]
+XT = RNG.normal(size=(60, 4)) + 0.5
+WEIGHTED = [LinearSVM(), LogisticRegression()]
+
+
+@pytest.mark.parametrize("standardise", ["no", "source", "domain"])
+def test_the_nearest_neighbour_is_the_one_of_all_distances(standardise):
+    mean_s, std_s, mean_t, std_t = XS.mean(0), XS.std(0), XT.mean(0), XT.std(0)
+    Zs, Zt = {
+        "no": (XS, XT),
+        "source": ((XS - mean_s) / std_s, (XT - mean_s) / std_s),
+        "domain": ((XS - mean_s) / std_s, (XT - mean_t) / std_t),
+    }[standardise]
+    expected = YS[((Zt[:, None] - Zs[None]) ** 2).sum(axis=2).argmin(axis=1)]
+    predicted = OneNN(standardise=standardise).fit(XS, YS, XT).predict(XT)
+    np.testing.assert_array_equal(predicted, expected)
+
+
+@pytest.mark.parametrize("standardise", ["source", "domain"])
+def test_a_constant_feature_changes_nothing(standardise):
+    def widened(X, value):
+        return np.column_stack([X, np.full(len(X), value)])
+
+    plain = OneNN(standardise=standardise).fit(XS, YS, XT).predict(XT)
+    model = OneNN(standardise=standardise).fit(widened(XS, 7.0), YS, widened(XT, 7.0))
+    np.testing.assert_array_equal(model.predict(widened(XT, 7.0)), plain)
+
+
+def test_a_nearest_neighbour_refuses_weights():
+    with pytest.raises(UsageError, match="LinearSVM"):
+        OneNN().fit(XS, YS, XT, np.ones(90))
+
+
+@pytest.mark.parametrize("model", WEIGHTED, ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize("columns", [4, 30], ids=["more samples", "more features"])
+def test_weight_0_is_absence_and_weight_2_is_a_duplicate(model, columns):
+    wide = np.random.default_rng(1).normal(size=(4, columns))
+    Xs = XS @ wide
+
+    def decide(rows, weights=None):
+        return model.fit(Xs[rows], YS[rows], XT @ wide, weights).model_.decision_function(XT @ wide)
+
+    rows = np.arange(90)
+    weights = np.ones(90)
+    weights[:20], weights[20:50] = 0, 2
+    replicated = np.repeat(rows, weights.astype(int))
+    np.testing.assert_allclose(decide(rows, weights), decide(replicated), atol=2e-2)
+    assert np.abs(decide(rows) - decide(replicated)).max() > 5e-2
+
+
+@pytest.mark.parametrize("model", WEIGHTED, ids=lambda model: type(model).__name__)
+def test_a_class_without_weight_is_never_predicted(model):
+    assert set(model.fit(XS, YS, XT, (YS != 1).astype(float)).predict(XT)) == {0, 2}
+
+
+def test_the_svm_minimises_its_objective():
+    model = LinearSVM(C=0.3).fit(XS, YS, XT).model_
+
+    def objective(w, b, r):
+        return 0.5 * (w @ w + b * b) + 0.3 * np.sum(np.maximum(0, 1 - r * (XS @ w + b)) ** 2)
+
+    for c in range(3):
+        w, b, r = model.coef_[c], model.intercept_[c], np.where(c == YS, 1, -1)
+        best = objective(w, b, r)
+        for step in RNG.normal(size=(50, 5)) * 0.05:
+            assert objective(w + step[:4], b + step[4], r) > best - 1e-6
+
+
+def test_the_logistic_model_is_where_its_gradient_is_zero():
+    model = LogisticRegression(C=0.3).fit(XS, YS, XT).model_
+    residual = np.eye(3)[YS] - model.predict_proba(XS)
+    np.testing.assert_allclose(0.3 * residual.T @ XS, model.coef_, atol=2e-3)
+    np.testing.assert_allclose(residual.sum(axis=0), 0, atol=1e-2)
+
+
+@pytest.mark.parametrize("model", [*WEIGHTED, OneNN()], ids=lambda model: type(model).__name__)
+def test_single_precision_gives_the_same_classes(model):
+    doubles = model.fit(XS, YS, XT).predict(XT)
+    singles = model.fit(XS.astype(np.float32), YS, XT.astype(np.float32)).predict(XT.astype(np.float32))
+    assert np.mean(doubles != singles) < 0.02
+    assert singles.dtype == YS.dtype
+
+
+@pytest.mark.parametrize("model", WEIGHTED, ids=lambda model: type(model).__name__)
+def test_pixels_converge_without_a_warning(model):
+    y = RNG.integers(0, 4, 300)
+    prototypes = gaussian_filter(RNG.normal(size=(4, 16, 16, 3)), (0, 2, 2, 0)) * 3
+    images = 0.5 + prototypes[y] + 0.4 * gaussian_filter(RNG.normal(size=(300, 16, 16, 3)), (0, 1, 1, 0))
+    X = np.clip(images, 0, 1).reshape(300, -1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.mean(model.fit(X, y, X).predict(X) == y) > 0.95

@@ -1,0 +1,258 @@
+"""The command line as a user meets it: exit codes, one clear line for each mistake, resuming, tables."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tda.__main__ import main, parser
+from tests.conftest import names
+
+QUICK = ["method=one_nn,coral", "task=O-P,P-O"]
+
+
+def records(results: Path) -> dict[str, dict[str, object]]:
+    return {path.stem: json.loads(path.read_text()) for path in results.glob("records/*/*/*.json")}
+
+
+class TestRun:
+    def test_sweeps_prints_and_writes_the_table(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["run", *QUICK, f"results={tmp_path}"]) == 0
+        shown = capsys.readouterr()
+        assert re.search(r"1-NN +pixels +\d\d\.\d", shown.out)
+        assert "4 cells: 0 done already, 4 to run" in shown.err
+        assert re.search(r"\[4/4\] P-O +CORAL +\d+\.\d\d % .* ETA 0 s", shown.err)
+        assert {path.name for path in (tmp_path / "tables").iterdir()} == {
+            "digits.csv", "digits.md", "digits.tex", "digits.records.csv"
+        }  # fmt: skip
+        written = records(tmp_path).values()
+        assert len(written) == 4
+        for record in written:
+            assert record["status"] == "ok"
+            assert record["protocol"] == "last"
+            assert record["seed"] is None
+            assert 10 < float(str(record["accuracy"])) < 100
+
+    def test_running_again_computes_nothing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        main(["run", *QUICK, f"results={tmp_path}"])
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("records/*/*/*.json")}
+        first = capsys.readouterr().out
+        assert main(["run", *QUICK, f"results={tmp_path}"]) == 0
+        again = capsys.readouterr()
+        assert "4 done already, 0 to run" in again.err
+        assert again.out == first
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("records/*/*/*.json")} == before
+
+    def test_a_wider_sweep_computes_only_what_is_new(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        main(["run", "method=one_nn", "task=O-P", f"results={tmp_path}"])
+        capsys.readouterr()
+        main(["run", "method=one_nn", "task=O-P,P-O,S-O", f"results={tmp_path}"])
+        shown = capsys.readouterr().err
+        assert "3 cells: 1 done already, 2 to run" in shown
+        assert "[2/2]" in shown
+
+    def test_seeds_of_a_deterministic_method_are_one_cell(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["run", "method=one_nn", "task=O-P", "seed=range(3)", f"results={tmp_path}"]) == 0
+        assert "1 cells: 0 done already" in capsys.readouterr().err
+        assert len(records(tmp_path)) == 1
+
+    def test_seeds_of_a_deep_method_are_cells_and_make_a_deviation(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        sweep = ["run", "method=source_only", "task=P-O", "seed=0,1", "trainer.steps=5", f"results={tmp_path}"]
+        assert main(sweep) == 0
+        assert "±" in capsys.readouterr().out
+        assert {record["seed"] for record in records(tmp_path).values()} == {0, 1}
+
+    def test_a_failed_cell_is_recorded_stops_nothing_and_is_tried_again(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        sweep = ["run", "method=tca", "method.dim=5000,5", "task=O-P", f"results={tmp_path}"]
+        assert main(sweep) == 1
+        shown = capsys.readouterr()
+        assert "failed: O-P TCA: ValueError" in shown.err
+        assert "failed" in shown.out
+        assert "TCA (dim=5)" in shown.out
+        assert {record["status"] for record in records(tmp_path).values()} == {"ok", "failed"}
+        assert main(sweep) == 1
+        assert "2 cells: 1 done already, 1 to run" in capsys.readouterr().err
+
+    def test_an_oracle_is_labelled_and_never_best(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        sweep = ["run", "method=source_only,target_only,dann", "task=P-O", "trainer.steps=8", f"results={tmp_path}"]
+        assert main(sweep) == 0
+        line = next(line for line in capsys.readouterr().out.splitlines() if "oracle)" in line)
+        assert "*" not in line
+        assert {record["protocol"] for record in records(tmp_path).values()} == {"last", "oracle"}
+
+    @pytest.mark.parametrize("flags", [["--cfg", "job"], ["--cfg", "job", "--resolve"], ["--info", "defaults-tree"]])
+    def test_hydra_flags_show_and_run_nothing(
+        self, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert main(["run", "method=tca", "task=O-P", *flags]) == 0
+        assert "tca" in capsys.readouterr().out
+        assert not list(tmp_path.iterdir())
+
+    def test_run_flag_runs_one_cell(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["run", "--run", "task=P-O", f"results={tmp_path}"]) == 0
+        assert "1 cells" in capsys.readouterr().err
+        assert len(records(tmp_path)) == 1
+
+    def test_config_dir_adds_methods(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "own" / "method").mkdir(parents=True)
+        (tmp_path / "own" / "method" / "mine.yaml").write_text(
+            "# Mine\ndefaults: [tca, _self_]\nname: mine\nlabel: Mine\ndim: 7\n"
+        )
+        sweep = ["run", "method=mine", "task=P-O", "--config-dir", str(tmp_path / "own"), f"results={tmp_path}"]
+        assert main(sweep) == 0
+        assert "Mine" in capsys.readouterr().out
+
+    def test_joblib_launcher_gives_the_same_records(self, tmp_path: Path) -> None:
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+        command = [sys.executable, "-m", "tda", "run", *QUICK]
+        subprocess.run([*command, f"results={tmp_path / 'one'}"], check=True, capture_output=True)
+        parallel = [*command, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"results={tmp_path / 'two'}"]
+        subprocess.run(parallel, check=True, capture_output=True)
+        one, two = records(tmp_path / "one"), records(tmp_path / "two")
+        assert {k: r["accuracy"] for k, r in one.items()} == {k: r["accuracy"] for k, r in two.items()}
+
+
+MISTAKES = {
+    "dataset": (["dataset=digit"], r"'digit' is not a dataset; did you mean 'digits'\?"),
+    "method": (["method=tac"], r"'tac' is not a method; did you mean 'tca'\?"),
+    "method in a sweep": (["method=one_nn,corral"], r"'corral' is not a method; did you mean 'coral'\?"),
+    "task": (["task=O-X"], r"'O-X' is not a task of digits; did you mean"),
+    "backbone": (["backbone=resnet"], r"'resnet' is not a backbone"),
+    "option": (["sede=1"], r"'sede' is not a key of the configuration; did you mean 'seed'\?"),
+    "group": (["metod=tca"], r"'metod' is not a key of the configuration; did you mean 'method'\?"),
+    "parameter": (["method=tca", "method.dmi=3"], r"'dmi' is not a key of method; did you mean 'dim'\?"),
+    "parameter in a sweep": (["method=tca", "method.dmi=3,4"], r"'dmi' is not a key of method; did you mean 'dim'\?"),
+    "added parameter": (["method=tca", "+method.dimm=3"], r"'dimm' is not a parameter of TCA; did you mean 'dim'\?"),
+    "wrong type": (["method=tca", "method.dim=many"], r"method\.dim=many: input should be a valid integer"),
+    "wrong type at the root": (["seed=one"], r"'one' of type 'str' could not be converted to Integer"),
+    "negative dim": (["method=tca", "method.dim=-3"], r"method\.dim=-3: input should be greater than 0"),
+    "negative dim in a sweep": (["method=tca", "method.dim=3,-3"], r"method\.dim=-3: input should be greater than 0"),
+    "no such choice": (["method=tca", "method.kernel=rfb"], r"method\.kernel=rfb: input should be 'primal'"),
+    "trainer": (["method=dann", "trainer.steps=0"], r"trainer\.steps=0: input should be greater than 0"),
+    "target outside tda": (["method._target_=os.system"], r"'os\.system' lies outside tda"),
+    "import through tda": (["method._target_=tda.config.import_module"], r"is not a class of tda"),
+    "untrained features": (["method=tca", "backbone=lenet"], r"needs features, and backbone lenet has none"),
+    "weights for 1-NN": (["method=kmm", "method.classifier._target_=tda.methods.shallow.one_nn.OneNN"], r"classifier\.C"),
+    "device": (["runtime.device=cuda:99"], r"runtime\.device=cuda:99 is not a device of this machine"),
+    "malformed": (["method=tca,"], r"method=tca,"),
+    "pickles": (["--experimental-rerun", "x.pickle"], r"unpickles"),
+    "replaced configuration": (["--config-name", "x"], r"--config-dir"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_clear_line_and_exit_code_2(
+    mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, message = MISTAKES[mistake]
+    task = [] if any(argument.startswith("task=") for argument in arguments) else ["task=O-P"]
+    assert main(["run", *arguments, *task, f"results={tmp_path}"]) == 2
+    shown = capsys.readouterr()
+    said = [line for line in shown.err.splitlines() if line.startswith("tda: ")]
+    assert len(said) == 1
+    assert re.search(message, said[0])
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
+    assert not records(tmp_path)
+
+
+def test_an_unwritable_results_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["run", "task=O-P", f"results={tmp_path / 'file'}"]) == 2
+    assert "cannot write to the results folder" in capsys.readouterr().err
+
+
+class TestReport:
+    @pytest.fixture(scope="class")
+    def results(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        path = tmp_path_factory.mktemp("results")
+        assert main(["run", *QUICK, f"results={path}"]) == 0
+        return path
+
+    @pytest.mark.parametrize("form", ["text", "csv", "markdown", "latex"])
+    def test_every_format_prints_and_writes_the_same(
+        self, form: str, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["report", "--results", str(results), "--format", form]
+        assert main(arguments) == 0
+        shown = capsys.readouterr().out
+        assert "CORAL" in shown
+        assert main([*arguments, "--output", str(tmp_path / "sub" / "table")]) == 0
+        assert (tmp_path / "sub" / "table").read_text(encoding="utf-8") == shown
+
+    def test_filters(self, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        arguments = ["report", "--results", str(results), "--dataset", "digits", "--backbone", "pixels"]
+        assert main([*arguments, "--method", "coral"]) == 0
+        shown = capsys.readouterr().out
+        assert "CORAL" in shown
+        assert "1-NN" not in shown
+        assert main([*arguments, "--method", "corall"]) == 2
+        assert "did you mean 'coral'?" in capsys.readouterr().err
+
+    def test_no_results(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["report", "--results", str(tmp_path)]) == 2
+        assert "--results PATH" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "group"), [("methods", "method"), ("datasets", "dataset"), ("backbones", "backbone"),
+                        ("experiments", "experiment")]
+)  # fmt: skip
+def test_list_names_and_describes_everything(kind: str, group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", kind]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == names(group)
+    assert all(re.fullmatch(r"\S+ +\S.{10,}", line) for line in lines)
+
+
+def examples(text: str) -> list[str]:
+    return [line.split("  ")[0] for line in re.findall(r"^ +(tda .*)$", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("level", [[], ["run"], ["report"], ["list"]])
+def test_help_shows_examples(level: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*level, "--help"])
+    assert ended.value.code == 0
+    assert len(examples(capsys.readouterr().out)) >= 2
+
+
+def test_usage_errors_of_the_parser_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in [[], ["sweep"], ["report", "--format", "docx"], ["list", "method"]]:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+    assert parser().prog == "tda"
+
+
+def test_kill_in_mid_sweep_loses_nothing_and_the_rerun_computes_only_the_rest(tmp_path: Path) -> None:
+    sweep = [sys.executable, "-m", "tda", "run", "method=source_only", "seed=range(2)", "trainer.steps=15",
+             f"results={tmp_path}"]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(sweep, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment) as process:
+        deadline = time.monotonic() + 100
+        while len(records(tmp_path)) < 3 and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    kept = {path: path.read_bytes() for path in tmp_path.glob("records/*/*/*.json")}
+    assert 3 <= len(kept) < 12
+    assert all(json.loads(content)["status"] == "ok" for content in kept.values())
+    again = subprocess.run(sweep, capture_output=True, text=True, check=True, env=environment)
+    assert f"12 cells: {len(kept)} done already, {12 - len(kept)} to run" in again.stderr
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert len(records(tmp_path)) == 12

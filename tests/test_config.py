@@ -1,0 +1,95 @@
+"""Planning a sweep, and what a cell's key depends on."""
+
+import pytest
+from hydra import compose
+
+from tda.config import Sweep, by_dataset, complete, composer, digest, identity, seeded, setting
+from tda.errors import UsageError
+
+
+def key(*overrides: str) -> str:
+    cells = Sweep(["task=O-P", *overrides]).cells
+    assert len(cells) == 1
+    return cells[0].key
+
+
+def test_the_sweep_has_every_task_outermost() -> None:
+    cells = Sweep(["method=one_nn,tca", "method.name=x"]).cells
+    assert [cell.config.task for cell in cells] == [
+        task for task in ("O-P", "O-S", "P-O", "P-S", "S-O", "S-P") for _ in range(2)
+    ]
+
+
+def test_the_plan_is_what_hydra_composes() -> None:
+    cells = Sweep(["method=tca,dann", "method.label=a,b", "seed=range(2)", "task=O-P"]).cells
+    assert len(cells) == 8
+    with composer():
+        for cell in cells:
+            assert complete(compose("config", list(cell.overrides))) == cell.config
+
+
+def test_key_ignores_runtime_results_and_labels() -> None:
+    same = ["runtime.device=cpu", "runtime.threads=1", "runtime.cache=elsewhere", "results=elsewhere",
+            "method.label=X", "method.run.baseline=null", "name=x", "trainer.steps=7", "seed=5"]  # fmt: skip
+    assert {key(override) for override in same} == {key()}
+
+
+@pytest.mark.parametrize(
+    "override", ["method=tca", "method.standardise=source", "backbone.size=28", "+dataset.extra=1"]
+)
+def test_key_depends_on_what_the_result_depends_on(override: str, composed: None) -> None:
+    plain = compose("config", ["task=O-P", "backbone=pixels"])
+    other = compose("config", ["task=O-P", "backbone=pixels", override])
+    assert digest(identity(plain)) != digest(identity(other))
+
+
+def test_key_of_a_deep_method_depends_on_seed_and_trainer() -> None:
+    assert len({key("method=dann", o) for o in ("seed=0", "seed=1", "trainer.steps=3", "trainer.lr=0.1")}) == 4
+
+
+def test_key_is_the_same_in_every_process() -> None:
+    """A changed key would silently compute every stored cell again."""
+    assert key("method=one_nn") == digest(
+        {
+            "dataset": {"name": "digits", "_target_": "tda.data.digits.Digits", "cache": ""},
+            "backbone": {"name": "pixels", "_target_": "tda.backbones.pixels.Pixels", "size": 32,
+                         "bottleneck": 256, "hidden": [], "discriminator": [100]},
+            "method": {"name": "one_nn", "_target_": "tda.methods.shallow.one_nn.OneNN", "standardise": "no"},
+            "task": "O-P", "trainer": None, "trained_on": "source",
+        }
+    )  # fmt: skip
+
+
+def test_setting_leaves_out_task_and_seed(composed: None) -> None:
+    one = complete(compose("config", ["method=dann", "task=O-P", "seed=1"]))
+    two = complete(compose("config", ["method=dann", "task=S-P", "seed=2"]))
+    assert setting(one) == setting(two)
+    assert seeded(one)
+    assert not seeded(complete(compose("config", ["method=tca", "task=O-P"])))
+
+
+def test_auto_takes_the_datasets_choice_for_the_methods_half(composed: None) -> None:
+    assert complete(compose("config", ["method=tca", "task=O-P"])).backbone.name == "pixels"
+    assert complete(compose("config", ["method=dann", "task=O-P"])).backbone.name == "lenet"
+    assert complete(compose("config", ["method=dann", "task=O-P", "backbone=pixels"])).backbone.name == "pixels"
+
+
+def test_only_is_the_smallest_grid_with_the_missing_cells() -> None:
+    plan = Sweep(["method=one_nn,tca,coral", "task=O-P,P-O"])
+    grid, launched = plan.only([cell for cell in plan.cells if cell.config.method.name == "tca"])
+    assert launched == 2
+    assert grid == ["task=O-P,P-O", "method=tca"]
+
+
+def test_datasets_are_swept_one_by_one() -> None:
+    assert by_dataset(["method=tca", "dataset=digits"]) == [["dataset=digits", "method=tca"]]
+    assert by_dataset(["method=tca"]) == [["method=tca"]]
+
+
+def test_an_external_class_needs_permission() -> None:
+    external = ["task=O-P", "method._target_=tests.test_run.Spy"]
+    with pytest.raises(UsageError, match="allow_external=true"):
+        Sweep(external)
+    with pytest.raises(UsageError, match="'standardise' is not a parameter of Spy"):
+        Sweep([*external, "allow_external=true"])
+    assert Sweep([*external, "allow_external=true", "~method.standardise"]).cells

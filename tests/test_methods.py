@@ -1,0 +1,199 @@
+"""The contract of every method: the classes and the configs are discovered, none is listed by hand."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf
+
+import tda.methods
+from tda.backbones.ganin import LeNet
+from tda.backbones.pixels import Pixels
+from tda.config import build, check, composer
+from tda.methods import Estimator
+from tda.methods.deep.base import DeepMethod
+from tda.methods.shallow.base import ShallowMethod
+from tda.trainer import Learner
+from tests.conftest import names
+
+METHODS = names("method")
+SOURCE_ONLY = {
+    "one_nn": "a baseline: the target is not used",
+    "linear_svm": "a baseline: the target is not used",
+    "logistic_regression": "a baseline: the target is not used",
+    "source_only": "a baseline: the target is not used",
+    "target_only": "an oracle: what it is given as source is the target",
+}
+CLASSES = 3
+
+
+class Data(NamedTuple):
+    Xs: np.ndarray
+    ys: np.ndarray
+    Xt: np.ndarray
+    yt: np.ndarray
+
+
+def easy_shift(dtype: Any = np.float64, seed: int = 0, offset: float = 0.15) -> Data:
+    """Three classes in forty dimensions; the target is moved by less than the classes are apart, and smaller."""
+    draw = np.random.default_rng(seed)
+    centres = 0.5 * np.repeat(np.eye(CLASSES, 4), 10, axis=1)
+    ys, yt = np.arange(90) % CLASSES, np.arange(66) % CLASSES
+    Xs = centres[ys] + 0.15 * draw.standard_normal((len(ys), 40))
+    Xt = centres[yt] + 0.15 * draw.standard_normal((len(yt), 40)) + offset
+    return Data(Xs.astype(dtype), ys, Xt.astype(dtype), yt)
+
+
+def easy_images(seed: int = 0) -> Data:
+    """Three bright squares at three places of a 16 x 16 image; the target has a lighter background."""
+    draw = np.random.default_rng(seed)
+
+    def images(labels: np.ndarray, background: int) -> np.ndarray:
+        x = background + draw.integers(0, 40, (len(labels), 16, 16, 3))
+        for image, label in zip(x, labels, strict=True):
+            image[4:10, 5 * label : 5 * label + 5] += 150
+        return x.astype(np.uint8)
+
+    ys, yt = np.arange(48) % CLASSES, np.arange(36) % CLASSES
+    return Data(images(ys, 0), ys, images(yt, 30), yt)
+
+
+@pytest.fixture(scope="module")
+def configs() -> dict[str, DictConfig]:
+    with composer():
+        return {name: compose("config", [f"method={name}", "task=O-P"]) for name in METHODS}
+
+
+def estimator(config: DictConfig, images: bool = False, **trainer: Any) -> Estimator:
+    if config.method.run.trainer is None:
+        return build(config.method, "method")
+    settings = OmegaConf.merge(config.method.run.trainer, {"steps": 60, "batch": 24, "seed": 0, **trainer})
+    sizes: dict[str, Any] = {"size": 16, "bottleneck": None if images else 16, "hidden": [16], "discriminator": [16]}
+    return Learner(
+        method=partial(build, config.method, "method"),
+        trainer=build(settings, "trainer"),
+        backbone=partial(LeNet if images else Pixels, **sizes),
+        device="cpu",
+    )
+
+
+def implementations() -> Iterator[type]:
+    for module in pkgutil.walk_packages(tda.methods.__path__, "tda.methods."):
+        for _, found in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            if (
+                issubclass(found, ShallowMethod | DeepMethod)
+                and not inspect.isabstract(found)
+                and found.__module__ == module.name
+                and found is not DeepMethod
+            ):
+                yield found
+
+
+def test_every_implementation_has_a_config(configs: dict[str, DictConfig]) -> None:
+    configured = {config.method._target_ for config in configs.values()}
+    found = {f"{cls.__module__}.{cls.__name__}" for cls in implementations()}
+    assert len(found) >= 8
+    assert found == configured
+
+
+@pytest.mark.parametrize("cls", [*implementations()], ids=lambda cls: cls.__name__)
+def test_docstring_gives_parameters_and_reference(cls: type) -> None:
+    doc = inspect.getdoc(cls) or ""
+    assert "References\n----------" in doc
+    if [name for name in inspect.signature(cls).parameters]:
+        assert "Parameters\n----------" in doc
+
+
+@pytest.mark.parametrize("cls", [*implementations()], ids=lambda cls: cls.__name__)
+def test_constructor_is_keyword_only_and_only_assigns(cls: type) -> None:
+    kinds = {parameter.kind for parameter in inspect.signature(cls).parameters.values()}
+    assert kinds <= {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize("name", METHODS)
+class TestContract:
+    def test_config_and_signature_agree(self, name: str, configs: dict[str, DictConfig]) -> None:
+        config = configs[name]
+        assert config.method.name == name
+        config.backbone = {"name": "pixels", "_target_": "tda.backbones.pixels.Pixels", "size": 32,
+                           "bottleneck": None, "hidden": [], "discriminator": []}  # fmt: skip
+        check(config)
+
+    def test_first_line_of_the_config_describes_it(self, name: str) -> None:
+        from tda.resources import folder
+
+        first = (folder("conf") / "method" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+        assert first.startswith("# ")
+        assert len(first) <= 110
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_beats_chance_and_predicts_known_classes(
+        self, name: str, dtype: Any, configs: dict[str, DictConfig]
+    ) -> None:
+        data = easy_shift(dtype)
+        labels = np.array([4, 7, 9])
+        predicted = estimator(configs[name]).fit(data.Xs, labels[data.ys], data.Xt).predict(data.Xt)
+        assert predicted.shape == data.yt.shape
+        assert set(predicted) <= set(labels)
+        assert np.mean(predicted == labels[data.yt]) > 0.7
+
+    def test_same_seed_same_result_and_refitting_changes_nothing(
+        self, name: str, configs: dict[str, DictConfig]
+    ) -> None:
+        data, probe = easy_shift(), np.random.default_rng(1).standard_normal((500, 40))
+        first = estimator(configs[name])
+        once = first.fit(data.Xs, data.ys, data.Xt).predict(probe)
+        again = first.fit(data.Xs, data.ys, data.Xt).predict(probe)
+        torch.manual_seed(99)
+        np.random.seed(99)  # noqa: NPY002 - the global state must not matter
+        other = estimator(configs[name]).fit(data.Xs, data.ys, data.Xt).predict(probe)
+        np.testing.assert_array_equal(once, again)
+        np.testing.assert_array_equal(once, other)
+
+    def test_inputs_are_left_alone(self, name: str, configs: dict[str, DictConfig]) -> None:
+        data = easy_shift()
+        before = [array.copy() for array in data]
+        for array in data:
+            array.setflags(write=False)
+        estimator(configs[name]).fit(data.Xs, data.ys, data.Xt).predict(data.Xt)
+        for array, copy in zip(data, before, strict=True):
+            np.testing.assert_array_equal(array, copy)
+
+    def test_the_target_matters(self, name: str, configs: dict[str, DictConfig]) -> None:
+        data, other = easy_shift(), easy_shift(seed=5, offset=-0.4)
+        probe = np.random.default_rng(2).uniform(-1, 1.5, (3000, 40))
+        one = estimator(configs[name]).fit(data.Xs, data.ys, data.Xt).predict(probe)
+        two = estimator(configs[name]).fit(data.Xs, data.ys, other.Xt).predict(probe)
+        assert np.array_equal(one, two) == (name in SOURCE_ONLY)
+
+    def test_deep_methods_train_on_images_too(self, name: str, configs: dict[str, DictConfig]) -> None:
+        if configs[name].method.run.trainer is None:
+            pytest.skip("a shallow method sees features only")
+        data = easy_images()
+        learner = estimator(configs[name], images=True)
+        predicted = learner.fit(data.Xs, data.ys, data.Xt).predict(data.Xt)
+        assert np.mean(predicted == data.yt) > 0.6
+
+    def test_saved_and_loaded_gives_the_same_logits(
+        self, name: str, configs: dict[str, DictConfig], tmp_path: Path
+    ) -> None:
+        if configs[name].method.run.trainer is None:
+            pytest.skip("a shallow method has no logits")
+        data = easy_shift()
+        trained = estimator(configs[name]).fit(data.Xs, data.ys, data.Xt)
+        fresh = estimator(configs[name], steps=1, seed=7).fit(data.Xs, data.ys, data.Xt)
+        assert isinstance(trained, Learner)
+        assert isinstance(fresh, Learner)
+        assert not np.array_equal(trained.logits(data.Xt), fresh.logits(data.Xt))
+        safetensors.torch.save_model(trained.method_, str(tmp_path / "model.safetensors"))
+        safetensors.torch.load_model(fresh.method_, str(tmp_path / "model.safetensors"))
+        np.testing.assert_array_equal(trained.logits(data.Xt), fresh.logits(data.Xt))

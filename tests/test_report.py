@@ -1,0 +1,134 @@
+"""The table: its numbers against plain arithmetic, its marks, its four forms."""
+
+import csv
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tda import report
+from tda.errors import UsageError
+from tda.store import Record
+from tests.test_store import record
+
+ACCURACIES = {  # method -> task -> one accuracy per seed
+    "source_only": {"A-B": [50.0, 54.0], "B-A": [60.0, 62.0]},
+    "dann": {"A-B": [70.0, 74.0], "B-A": [59.0, 59.0]},
+    "target_only": {"A-B": [90.0, 92.0], "B-A": [95.0, 95.0]},
+}
+
+
+def records() -> list[Record]:
+    return [
+        record(
+            key=f"{method}{task}{seed}", setting=method, method=method, label=method, task=task, seed=seed,
+            accuracy=accuracy, baseline=None if method == "source_only" else "source_only", backbone="lenet",
+            protocol="oracle" if method == "target_only" else "last", config={"method": {"name": method}},
+        )
+        for method, tasks in ACCURACIES.items()
+        for task, accuracies in tasks.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]  # fmt: skip
+
+
+def row(table: report.Table, label: str) -> report.Row:
+    return next(row for row in table.rows if row.label == label)
+
+
+def test_means_deviations_and_averages() -> None:
+    (table,) = report.tables(records())
+    assert table.tasks == ("A-B", "B-A")
+    for method, tasks in ACCURACIES.items():
+        entries = row(table, method).entries
+        for task, accuracies in tasks.items():
+            assert entries[task].mean == pytest.approx(np.mean(accuracies))
+            assert entries[task].std == pytest.approx(np.std(accuracies, ddof=1))
+        by_seed = np.mean(list(tasks.values()), axis=0)
+        assert entries["Avg"].mean == pytest.approx(by_seed.mean())
+        assert entries["Avg"].std == pytest.approx(by_seed.std(ddof=1))
+        assert row(table, method).seeds == 2
+
+
+def test_marks_and_gap() -> None:
+    (table,) = report.tables(records())
+    source, dann, target = (row(table, name) for name in ACCURACIES)
+    assert dann.entries["A-B"].best
+    assert not source.entries["A-B"].best
+    assert source.entries["B-A"].best
+    assert dann.entries["B-A"].negative
+    assert not dann.entries["A-B"].negative
+    assert not any(entry.best for entry in target.entries.values())
+    assert target.oracle
+    assert dann.gap == pytest.approx(100 * (65.5 - 56.5) / (93 - 56.5))
+    assert target.gap is None
+    assert table.rows[-1] is target
+
+
+def test_a_failed_or_missing_cell_leaves_no_average() -> None:
+    failed = [r for r in records() if not (r.method == "dann" and r.task == "A-B")]
+    failed.append(record(setting="dann", method="dann", label="dann", task="A-B", status="failed", accuracy=None,
+                         backbone="lenet", key="x", seed=0))  # fmt: skip
+    (table,) = report.tables(failed)
+    assert row(table, "dann").entries["A-B"].failed
+    assert row(table, "dann").entries["Avg"].mean is None
+    assert " failed" in report.text(table)
+    (table,) = report.tables([r for r in records() if not (r.method == "dann" and r.task == "A-B")])
+    assert row(table, "dann").entries["A-B"].mean is None
+    assert not row(table, "dann").entries["A-B"].failed
+
+
+def test_settings_of_one_method_are_told_apart() -> None:
+    two = [record(key=str(dim), setting=str(dim), config={"method": {"dim": dim, "mu": 1}}) for dim in (10, 30)]
+    (table,) = report.tables(two)
+    assert {row.label for row in table.rows} == {"TCA (dim=10)", "TCA (dim=30)"}
+
+
+def test_csv_is_what_the_table_says() -> None:
+    (table,) = report.tables(records())
+    lines = list(csv.DictReader(io.StringIO(report.csv(table))))
+    assert len(lines) == 9
+    line = next(line for line in lines if line["method"] == "dann" and line["task"] == "B-A")
+    assert float(line["accuracy"]) == 59.0
+    assert line["negative_transfer"] == "True"
+
+
+def test_markdown_has_as_many_places_in_every_line() -> None:
+    (table,) = report.tables(records())
+    lines = report.markdown(table).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert "**72.0 ± 2.8**" in report.markdown(table)
+    assert "59.0 ± 0.0 ↓" in report.markdown(table)
+
+
+def test_latex_escapes_and_balances() -> None:
+    (table,) = report.tables(records())
+    made = report.latex(table)
+    assert r"source\_only" in made
+    assert made.count("{") == made.count("}")
+    assert len({line.count("&") for line in made.splitlines() if line.endswith(r"\\")}) == 1
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles(tmp_path: Path) -> None:
+    (table,) = report.tables(records())
+    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{report.latex(table)}\end{{document}}"
+    (tmp_path / "t.tex").write_text(document, encoding="utf-8")
+    subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_one_table_per_dataset_and_none_for_nothing() -> None:
+    assert [t.dataset for t in report.tables([record(), record(dataset="office31")])] == ["digits", "office31"]
+    assert len(report.render(report.tables([record(), record(dataset="office31")]), "csv").splitlines()) == 5
+    with pytest.raises(UsageError, match="no record matches"):
+        report.render([], "text")
+
+
+def test_written_tables_name_the_command(tmp_path: Path) -> None:
+    paths = report.write(records(), tmp_path, "demo", "tda run experiment=demo")
+    assert [path.name for path in paths] == ["demo.csv", "demo.md", "demo.tex", "demo.records.csv"]
+    assert "Made by `tda run experiment=demo`" in (tmp_path / "demo.md").read_text(encoding="utf-8")
+    cells = list(csv.DictReader((tmp_path / "demo.records.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(cells) == len(records())

@@ -1,0 +1,121 @@
+"""One cell: scoring, the oracle's cross-fitting, failures, and that the same seed gives the same record."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from omegaconf import DictConfig
+
+from tda import run
+from tda.config import Sweep
+from tda.errors import UsageError
+from tda.store import Store
+from tda.task import Domain, Task
+
+
+def cell(results: Path, *overrides: str) -> DictConfig:
+    return Sweep([*overrides, f"results={results}"]).cells[0].config
+
+
+class Spy:
+    """An estimator that remembers what it was given and knows nothing."""
+
+    def __init__(self) -> None:
+        self.fitted: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> "Spy":
+        self.fitted.append((Xs, ys, Xt))
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return np.zeros(len(X), dtype=np.int64)
+
+
+def task(transductive: bool = True) -> Task:
+    source = Domain("A", np.arange(10.0)[:, None], np.arange(10) % 2)
+    target = Domain("B", np.arange(100.0, 112.0)[:, None], np.arange(12) % 2)
+    test = target if transductive else Domain("B", np.arange(200.0, 205.0)[:, None], np.arange(5) % 2)
+    return Task("toy", source, target, test, ("no", "yes"))
+
+
+def test_a_method_never_sees_a_target_label() -> None:
+    spy = Spy()
+    labels_matter = replace(task(), target=(target := replace(task().target, y=np.full(12, 7))), test=target)
+    run.adapted(spy, labels_matter)
+    (Xs, ys, Xt), = spy.fitted
+    assert ys.tolist() == task().source.y.tolist()
+    assert Xt.tolist() == task().target.x.tolist()
+    assert 7 not in ys
+
+
+def test_the_oracle_never_predicts_a_sample_that_it_was_trained_on() -> None:
+    spy = Spy()
+    predicted = run.cross_fitted(spy, task())
+    assert len(predicted) == 12
+    assert len(spy.fitted) == run.ORACLE_FOLDS
+    held_out = np.concatenate([Xt for _, _, Xt in spy.fitted]).ravel()
+    assert sorted(held_out) == task().target.x.ravel().tolist()
+    for train, labels, held in spy.fitted:
+        assert not set(train.ravel()) & set(held.ravel())
+        np.testing.assert_array_equal(labels, (train.ravel() - 100) % 2)
+
+
+def test_the_oracle_trains_on_the_whole_target_where_the_test_set_is_another() -> None:
+    spy = Spy()
+    assert len(run.cross_fitted(spy, task(transductive=False))) == 5
+    assert len(spy.fitted) == 1
+
+
+@pytest.mark.parametrize("method", ["coral", "dann"])
+def test_the_same_seed_gives_the_same_record_twice(method: str, tmp_path: Path) -> None:
+    def record(folder: str) -> dict[str, Any]:
+        made = asdict(run.run(cell(tmp_path / folder, f"method={method}", "task=P-O", "trainer.steps=6")))
+        return {name: value for name, value in made.items() if name not in {"seconds", "created"}}
+
+    assert record("one") == record("two")
+
+
+def test_accuracies_are_those_of_the_predictions(tmp_path: Path) -> None:
+    config = cell(tmp_path, "method=one_nn", "task=P-O")
+    record = run.run(config)
+    estimator, seen = run.prepared(config, "cpu")
+    right = run.adapted(estimator, seen) == seen.test.y
+    assert record.accuracy == pytest.approx(100 * right.mean())
+    assert record.accuracy_per_class is not None
+    for label, name in enumerate("0123456789"):
+        assert record.accuracy_per_class[name] == pytest.approx(100 * right[seen.test.y == label].mean())
+    assert record.scored == len(right)
+
+
+def test_a_record_in_the_store_is_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = cell(tmp_path, "method=one_nn", "task=P-O")
+    first = run.run(config)
+    monkeypatch.setattr(run, "compute", lambda *_: pytest.fail("computed again"))
+    assert run.run(config) == first
+
+
+def test_divergence_is_a_failed_record_that_names_the_step(tmp_path: Path) -> None:
+    record = run.run(cell(tmp_path, "method=source_only", "task=P-O", "trainer.lr=1e9", "trainer.steps=30"))
+    assert record.status == "failed"
+    assert record.accuracy is None
+    assert record.error is not None
+    assert "DivergenceError" in record.error
+    assert " at step " in record.error
+    assert Store(tmp_path).get("digits", "source_only", "P-O", record.key) == record
+
+
+def test_features_are_the_pixels_in_unit_range(tmp_path: Path) -> None:
+    config = cell(tmp_path, "method=one_nn", "task=O-P")
+    _, seen = run.prepared(config, "cpu")
+    raw = run.prepared(cell(tmp_path, "method=dann", "task=O-P"), "cpu")[1]
+    np.testing.assert_allclose(seen.source.x, raw.source.x.reshape(len(raw.source.x), -1) / 255, atol=1e-6)
+    assert seen.target is seen.test
+
+
+def test_devices() -> None:
+    assert run.torch_device("cpu") == "cpu"
+    for name in ("gpu", "cuda:99", "cpu:1", "cuda:x"):
+        with pytest.raises(UsageError, match="not a device of this machine; it has cpu:0"):
+            run.torch_device(name)

@@ -1,0 +1,76 @@
+"""Records are whole or absent, and a file that is no record is named and passed over."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tda.cache import atomic, built
+from tda.errors import UsageError
+from tda.store import Record, Store
+
+
+def record(**changes: Any) -> Record:
+    fields: dict[str, Any] = {
+        "key": "0123456789abcdef", "setting": "s", "dataset": "digits", "source": "O", "target": "P", "task": "O-P",
+        "backbone": "pixels", "method": "tca", "label": "TCA", "baseline": "one_nn", "seed": None, "protocol": "last",
+        "status": "ok", "accuracy": 50.0, "accuracy_per_class": {"0": 50.0}, "scored": 10, "seconds": 0.1,
+        "error": None, "traceback": None, "config": {"method": {"dim": 30}}, "versions": {}, "commit": None,
+        "created": "2026-01-01T00:00:00+00:00",
+    }  # fmt: skip
+    return Record(**(fields | changes))
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    kept = record(label="TCA – ü")
+    store.put(kept)
+    assert store.get("digits", "tca", "O-P", kept.key) == kept
+    assert store.get("digits", "tca", "O-P", "another") is None
+    assert list(store.all()) == [kept]
+    assert os.listdir(tmp_path / "records" / "digits" / "tca") == ["O-P-0123456789abcdef.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", json.dumps(asdict(record())).encode()[:200],
+     json.dumps(asdict(record()) | {"format": 99}).encode(), json.dumps({"format": 1}).encode(),
+     json.dumps(asdict(record()) | {"more": 1}).encode()],
+)  # fmt: skip
+def test_a_file_that_is_no_record_is_named_and_passed_over(
+    content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path)
+    store.put(record())
+    bad = store.path("digits", "tca", "O-S", "bad")
+    bad.write_bytes(content)
+    assert list(store.all()) == [record()]
+    assert "O-S-bad.json is passed over" in caplog.text
+    assert store.get("digits", "tca", "O-S", "bad") is None
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic(path) as temporary:
+        temporary.write_text("half of the ne")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_cache_is_built_once(tmp_path: Path) -> None:
+    path = tmp_path / "sub" / "cache"
+    assert built(path, lambda to: to.write_text("built") and None).read_text() == "built"
+    assert built(path, lambda to: pytest.fail("built again")).read_text() == "built"
+
+
+def test_unwritable_results(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="choose another with results=PATH"):
+        Store(tmp_path / "file").check_writable()
+    Store(tmp_path / "new").check_writable()
+    assert list((tmp_path / "new" / "records").iterdir()) == []

@@ -1,0 +1,210 @@
+"""The one loop against plain formulas, and DANN against its own definition."""
+
+from collections.abc import Iterator
+from itertools import islice
+from math import exp
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tda.backbones.base import Network, Output
+from tda.backbones.pixels import Pixels
+from tda.methods.deep.base import Batch, DeepMethod, Objective
+from tda.methods.deep.dann import DANN
+from tda.methods.deep.reversal import reverse_gradient
+from tda.methods.deep.source_only import SourceOnly
+from tda.trainer import DivergenceError, Learner, Trainer, channel_means, indices, own_parameters
+
+SETTINGS: dict[str, Any] = {
+    "steps": 12, "batch": 8, "lr": 0.05, "alpha": 10.0, "beta": 0.75, "momentum": 0.9, "nesterov": False,
+    "weight_decay": 0.01, "precision": "fp32", "seed": 3,
+}  # fmt: skip
+
+
+def pixels(bottleneck: int | None = None) -> Pixels:
+    return Pixels(size=16, bottleneck=bottleneck, hidden=[6], discriminator=[7])
+
+
+def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(0)
+    return draw.standard_normal((20, 5)), np.arange(20) % 2, draw.standard_normal((14, 5)) + 1
+
+
+def learner(method: type[DeepMethod] = SourceOnly, **changes: Any) -> Learner:
+    arguments = {"weight": 1.0, "gamma": 10.0, "hidden": None} if method is DANN else {}
+    return Learner(
+        method=lambda: method(**arguments),
+        trainer=Trainer(**(SETTINGS | changes)),
+        backbone=lambda: pixels(bottleneck=4),
+        device="cpu",
+    )
+
+
+def test_training_is_sgd_with_the_annealed_rate_of_the_paper() -> None:
+    """Against momentum SGD written out by hand on the same batches."""
+    xs, ys = torch.randn(20, 5, generator=torch.Generator().manual_seed(1)), torch.arange(20) % 2
+    method = SourceOnly()
+    network = nn.Linear(5, 2)
+
+    class Bare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = network
+
+        def forward(self, x: Tensor) -> Output:
+            return Output(x, self.layer(x))
+
+        def parameter_groups(self, lr: float) -> Iterator[dict[str, Any]]:
+            yield {"params": list(self.parameters()), "lr": lr}
+
+    weights = [p.detach().clone().requires_grad_() for p in network.parameters()]
+    method.network = Bare()  # type: ignore[assignment]
+    Trainer(**SETTINGS).train(method, xs, ys, xs)
+
+    velocity = [torch.zeros_like(w) for w in weights]
+    for step, i in enumerate(islice(indices(20, 4, SETTINGS["seed"]), SETTINGS["steps"])):
+        loss = F.cross_entropy(F.linear(xs[i], weights[0], weights[1]), ys[i])
+        gradients = torch.autograd.grad(loss, weights)
+        rate = 0.05 / (1 + 10 * step / 12) ** 0.75
+        for k, (w, g) in enumerate(zip(weights, gradients, strict=True)):
+            velocity[k] = 0.9 * velocity[k] + g + 0.01 * w.detach()
+            w.data -= rate * velocity[k]
+    for trained, plain in zip(network.parameters(), weights, strict=True):
+        torch.testing.assert_close(trained, plain, atol=1e-6, rtol=1e-5)
+
+
+def test_an_objective_changes_only_the_modules_that_it_names() -> None:
+    class Alternating(DANN):
+        def objectives(self, batch: Batch) -> Iterator[Objective]:
+            source, target = self.pair(batch)
+            yield Objective(self.alignment(source, target, batch), (self.discriminator,))
+
+    before: dict[str, Tensor] = {}
+
+    class Watched(Alternating):
+        def prepare(self, network: Network) -> None:
+            super().prepare(network)
+            before.update({name: p.detach().clone() for name, p in self.named_parameters()})
+
+    made = Learner(
+        method=lambda: Watched(weight=1.0, gamma=10.0, hidden=[3]),
+        trainer=Trainer(**(SETTINGS | {"weight_decay": 0.0})),
+        backbone=lambda: pixels(bottleneck=4),
+        device="cpu",
+    ).fit(*data())
+    for name, parameter in made.method_.named_parameters():
+        assert torch.equal(parameter, before[name]) == name.startswith("network.")
+
+
+def test_own_parameters_are_what_is_not_the_networks() -> None:
+    method = DANN(weight=1.0, gamma=10.0, hidden=[3])
+    method.prepare(Network(pixels(), classes=2))
+    own = own_parameters(method)
+    assert {id(p) for p in own} == {id(p) for p in method.discriminator.parameters()}
+
+
+def test_divergence_names_the_step() -> None:
+    with pytest.raises(DivergenceError, match=r"at step \d+ of 12; lower trainer\.lr"):
+        learner(lr=1e30).fit(*data())
+
+
+@pytest.mark.parametrize("method", [SourceOnly, DANN])
+def test_bf16_trains_float32_weights(method: type[DeepMethod]) -> None:
+    made = learner(method, precision="bf16").fit(*data())
+    assert {p.dtype for p in made.method_.parameters()} == {torch.float32}
+    assert made.logits(data()[2]).dtype == np.float32
+
+
+def test_training_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    learner().fit(*data())
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_every_sample_is_drawn_before_any_is_drawn_again() -> None:
+    drawn = torch.cat(list(islice(indices(7, 3, 0), 7)))
+    for epoch in drawn.split(7):
+        assert sorted(epoch.tolist()) == list(range(7))
+    assert len(next(indices(3, 8, 0))) == 8
+
+
+def test_channel_means_are_over_all_pixels_of_all_domains() -> None:
+    draw = np.random.default_rng(0)
+    a, b = (draw.integers(0, 256, (n, 4, 4, 3), dtype=np.uint8) for n in (3, 5))
+    plain = np.concatenate([a, b]).mean((0, 1, 2)) / 255
+    np.testing.assert_allclose(channel_means(torch.from_numpy(a), torch.from_numpy(b)), plain, rtol=1e-6)
+
+
+def test_labels_may_be_any_integers() -> None:
+    Xs, ys, Xt = data()
+    assert set(learner().fit(Xs, 10 * ys + 3, Xt).predict(Xt)) <= {3, 13}
+
+
+class TestDANN:
+    def test_reversal_is_the_identity_forward_and_minus_scale_backward(self) -> None:
+        x = torch.randn(4, 3, requires_grad=True)
+        weight = torch.randn(4, 3)
+        y = reverse_gradient(x, 0.7)
+        assert torch.equal(y, x)
+        (y * weight).sum().backward()
+        torch.testing.assert_close(x.grad, -0.7 * weight)
+
+    @pytest.mark.parametrize("progress", [0.0, 0.1, 0.5, 0.99])
+    def test_loss_and_gradients_are_those_of_the_saddle_point(self, progress: float) -> None:
+        """Features follow -lambda dL_d/df, the domain classifier +dL_d; source is 0, target is 1."""
+        torch.manual_seed(0)
+        method = DANN(weight=1.0, gamma=10.0, hidden=[5])
+        method.prepare(Network(pixels(), classes=2))
+        fs, ft = torch.randn(6, 768, requires_grad=True), torch.randn(4, 768, requires_grad=True)
+        batch = Batch(fs, torch.zeros(6, dtype=torch.int64), ft, torch.arange(4), progress)
+        loss = method.alignment(Output(fs, fs), Output(ft, ft), batch)
+
+        probability = torch.sigmoid(method.discriminator(torch.cat([fs, ft]))).squeeze(1)  # of target
+        plain = -(torch.log(1 - probability[:6]).sum() + torch.log(probability[6:]).sum()) / 10
+        torch.testing.assert_close(loss, plain)
+
+        trained = [fs, ft, *method.discriminator.parameters()]
+        ours = torch.autograd.grad(loss, trained)
+        theirs = torch.autograd.grad(plain, trained)
+        ramp = 2 / (1 + exp(-10 * progress)) - 1
+        for mine, true in zip(ours[:2], theirs[:2], strict=True):
+            torch.testing.assert_close(mine, -ramp * true)
+        for mine, true in zip(ours[2:], theirs[2:], strict=True):
+            torch.testing.assert_close(mine, true)
+
+    def test_the_domain_classifier_is_trained(self) -> None:
+        """The textbook's listing makes a new one at every step, which never learns anything."""
+        Xs, ys, Xt = data()
+        made = learner(DANN, steps=200, lr=0.1).fit(Xs, ys, Xt + 10)
+        assert isinstance(made.method_, DANN)
+        with torch.no_grad():
+            features = [made.method_.network(torch.tensor(x, dtype=torch.float32)).features for x in (Xs, Xt + 10)]
+            said = [made.method_.discriminator(f) for f in features]
+        before = learner(DANN, steps=1, lr=1e-12).fit(Xs, ys, Xt + 10).method_
+        assert isinstance(before, DANN)
+        for mine, theirs in zip(made.method_.discriminator.parameters(), before.discriminator.parameters(), strict=True):
+            assert not torch.allclose(mine, theirs)
+        assert all(torch.isfinite(s).all() for s in said)
+
+    def test_widths_are_the_backbones_unless_given(self) -> None:
+        for hidden, expected in ((None, [7, 1]), ([9, 8], [9, 8, 1])):
+            method = DANN(weight=1.0, gamma=10.0, hidden=hidden)
+            method.prepare(Network(pixels(), classes=2))
+            layers = [layer for layer in method.discriminator if isinstance(layer, nn.Linear)]
+            assert [layer.out_features for layer in layers] == expected
+
+
+def test_a_method_without_a_loss_says_so() -> None:
+    class Empty(DeepMethod):
+        pass
+
+    with pytest.raises(TypeError, match="must override"):
+        Learner(
+            method=lambda: Empty(weight=1.0), trainer=Trainer(**SETTINGS), backbone=pixels, device="cpu"
+        ).fit(*data())
