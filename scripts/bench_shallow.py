@@ -15,8 +15,10 @@ import os
 import platform
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -133,18 +135,22 @@ PAIRS = {
 }
 
 
+def load(samples: Path) -> Sample:
+    return Sample(np.load(samples / "Xs.npy"), np.load(samples / "Xt.npy"))
+
+
 def peak() -> float:
     """Return the peak resident memory of this process in MiB."""
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def work(name: str, side: str, shape: tuple[int, int, int], threads: int, repeats: int) -> Measured:
+def work(name: str, side: str, samples: Path, threads: int, repeats: int) -> Measured:
     """Run in a fresh process: the least time of `repeats`, and the peak memory above the samples."""
     function = getattr(PAIRS[name], side)
     with threadpool_limits(threads):
         function(draw(200, 60, 80))
-        data = draw(*shape)
+        data = load(samples)
         before, times = peak(), []
         for _ in range(repeats):
             start = time.perf_counter()
@@ -159,12 +165,8 @@ def measure(*arguments: object) -> Measured:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--threads", type=int, default=os.cpu_count() or 1, help="for every linear-algebra library"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="for every linear-algebra library")
     parser.add_argument("--shape", type=int, nargs=3, default=(2817, 795, 2048), metavar=("NS", "NT", "D"))
     parser.add_argument("--repeats", type=int, default=3, help="of ours; the textbook's is run once")
     parser.add_argument("--fast", action="store_true", help="leave the textbook's TCA out")
@@ -172,26 +174,27 @@ def main() -> None:
     options = parser.parse_args()
     shape = tuple(options.shape)
 
-    versions = ", ".join(
-        f"{name} {importlib.import_module(name).__version__}" for name in ("numpy", "scipy", "cvxopt")
-    )
+    versions = ", ".join(f"{name} {importlib.import_module(name).__version__}" for name in ("numpy", "scipy", "cvxopt"))
     print(f"{shape[0]} + {shape[1]} samples x {shape[2]} features, {options.threads} threads; {versions}")
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} at the start\n")
     print(f"{'':6}{'ours':>9}{'textbook':>11}{'ratio':>8}{'ours':>10}{'textbook':>11}  agreement")
-    for name in options.only:
-        pair = PAIRS[name]
-        ours = measure(name, "ours", shape, options.threads, options.repeats)
-        line = f"{name:6}{ours.seconds:8.2f}s"
-        if name == "TCA" and options.fast:
-            print(f"{line}{'left out':>11}{'':8}{ours.mebibytes:6.0f} MiB")
-            continue
-        theirs = measure(name, "textbook", shape, options.threads, 1)
-        agreement = pair.agreement(ours.result, theirs.result, draw(*shape))
-        print(
-            f"{line}{theirs.seconds:10.2f}s{theirs.seconds / ours.seconds:7.1f}x{ours.mebibytes:6.0f} MiB"
-            f"{theirs.mebibytes:7.0f} MiB  {agreement:.1e} ({pair.meaning})",
-            flush=True,
-        )
+    with tempfile.TemporaryDirectory() as folder:
+        samples = Path(folder)
+        data = draw(*shape)
+        np.save(samples / "Xs.npy", data.Xs)
+        np.save(samples / "Xt.npy", data.Xt)
+        for name in options.only:
+            pair = PAIRS[name]
+            ours = measure(name, "ours", samples, options.threads, options.repeats)
+            line = f"{name:6}{ours.seconds:8.2f}s"
+            if name == "TCA" and options.fast:
+                print(f"{line}{'left out':>11}{'':8}{ours.mebibytes:6.0f} MiB", flush=True)
+                continue
+            theirs = measure(name, "textbook", samples, options.threads, 1)
+            ratio = theirs.seconds / ours.seconds
+            agreement = pair.agreement(ours.result, theirs.result, data)
+            line += f"{theirs.seconds:10.2f}s{ratio:7.1f}x{ours.mebibytes:6.0f} MiB{theirs.mebibytes:7.0f} MiB"
+            print(f"{line}  {agreement:.1e} ({pair.meaning})", flush=True)
 
 
 if __name__ == "__main__":

@@ -31,9 +31,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--dataset-cache", type=Path, help="folder of the cached images (default: build them anew)"
-    )
+    parser.add_argument("--dataset-cache", type=Path, help="folder of the cached images (default: build them anew)")
     parser.add_argument("--domain", nargs="+", choices=Digits.domains, default=list(Digits.domains))
     parser.add_argument("--rows", type=int, default=1, help="rows of samples for each class")
     parser.add_argument("--columns", type=int, default=20, help="samples in a row")

@@ -1,7 +1,6 @@
 """The command line: ``tda run``, ``tda report``, ``tda list``."""
 
 import argparse
-import logging
 import os
 import shlex
 import sys
@@ -21,7 +20,6 @@ LISTED = {"methods": "method", "datasets": "dataset", "backbones": "backbone", "
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 fine, 1 something failed, 2 wrong usage."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         if arguments[:1] == ["run"] and not {"-h", "--help"} & set(arguments):
             return run(arguments[1:])
@@ -31,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tda: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ntda: interrupted; finished cells are kept, and the same command goes on from there", file=sys.stderr)
+        print(
+            "\ntda: interrupted; finished cells are kept, and the same command goes on from there",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,7 +77,6 @@ def parser() -> argparse.ArgumentParser:
 
             exit codes: 0 fine, 1 a cell failed, 2 wrong usage"""),
     )
-    command.set_defaults(call=lambda _: command.print_help() or 0)
 
     command = commands.add_parser(
         "report",
@@ -114,7 +114,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from tda.config import by_dataset
 
-    flags = get_args_parser().parse_args(arguments)
+    flags = get_args_parser().parse_intermixed_args(arguments)
     if flags.experimental_rerun:
         raise UsageError("--experimental-rerun unpickles a file, which tda never does; repeat the command instead")
     if flags.config_path or flags.config_name:
@@ -125,7 +125,7 @@ def run(arguments: Sequence[str]) -> int:
     if flags.run:
         overrides.append("hydra.mode=RUN")
     if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
-        launch(arguments, overrides)
+        launch([*flags.overrides, *(word for word in arguments if word not in flags.overrides)], overrides)
         return 0
     return max(sweep(one) for one in by_dataset(overrides))
 

@@ -32,7 +32,7 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def built(path: Path, build: Callable[[Path], None]) -> Path:
+def built(path: Path, build: Callable[[Path], object]) -> Path:
     """Return `path`, built by ``build(temporary_path)`` if it is not there; of two processes one builds, one waits.
 
     Parameters

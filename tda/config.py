@@ -19,8 +19,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
@@ -80,6 +80,16 @@ class Cell:
         return digest(identity(self.config))
 
 
+def changed(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
+    """Return a copy of a configuration with other values in it."""
+    return cast(DictConfig, OmegaConf.merge(config, values))
+
+
+def resolved(node: DictConfig) -> dict[str, Any]:
+    """Return a config node as plain values, its interpolations resolved."""
+    return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+
+
 def digest(value: Any) -> str:
     """Return a hash of a plain value, the same in every process and on every machine."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
@@ -91,7 +101,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
     Runtime, labels and what only concerns the table are left out; the seed is in where a method or its trainer names
     it, so a deterministic method has one cell however many seeds are swept.
     """
-    masked = OmegaConf.merge(config, {"runtime": {"threads": None, "device": "", "cache": "", "data": ""}})
+    masked = changed(config, {"runtime": {"threads": None, "device": "", "cache": "", "data": ""}})
     plain = {group: OmegaConf.to_container(masked[group], resolve=True) for group in ("dataset", "backbone", "method")}
     for shown in ("tasks", "features", "network"):
         del plain["dataset"][shown]  # type: ignore[arg-type,union-attr]
@@ -109,19 +119,19 @@ def identity(config: DictConfig) -> dict[str, Any]:
 
 def setting(config: DictConfig) -> dict[str, Any]:
     """Return the identity of a cell without its task and seed: what one row of a table has in common."""
-    return identity(OmegaConf.merge(config, {"seed": 0})) | {"task": None}
+    return identity(changed(config, {"seed": 0})) | {"task": None}
 
 
 def seeded(config: DictConfig) -> bool:
     """Return whether the seed can change the result."""
-    return identity(config) != identity(OmegaConf.merge(config, {"seed": config.seed + 1}))
+    return identity(config) != identity(changed(config, {"seed": config.seed + 1}))
 
 
 def complete(config: DictConfig) -> DictConfig:
     """Put the dataset's own choice in the place of ``backbone: auto``."""
     if "_target_" not in config.backbone:
         choice = folder("conf") / "backbone" / f"{config.backbone.name}.yaml"
-        config = OmegaConf.merge(config)  # a copy
+        config = deepcopy(config)
         OmegaConf.update(config, "backbone", OmegaConf.load(choice), merge=False, force_add=True)
     return config
 
@@ -213,18 +223,16 @@ def axes(overrides: Sequence[str]) -> dict[str, list[str]]:
     """Return the grid: for each key its ``key=value`` strings, the sweeper's own parameters before what was typed."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     typed = parser.parse_overrides(list(overrides))
-    fixed = [o.input_line for o in typed if not o.is_sweep_override()]
+    fixed = [str(o.input_line) for o in typed if not o.is_sweep_override()]
     master = compose("config", fixed, return_hydra_config=True)
     HydraConfig.instance().set_config(master)
     alone = master.hydra.mode == RunMode.RUN
-    params = {} if alone else OmegaConf.to_container(master.hydra.sweeper.params, resolve=True)
+    params = {} if alone else resolved(master.hydra.sweeper.params)
     grid = {}
     for override in [*parser.parse_overrides([f"{k}={v}" for k, v in params.items()]), *typed]:
         key = override.get_key_element()
         values = (
-            override.sweep_string_iterator()
-            if override.is_sweep_override()
-            else [override.get_value_element_as_str()]
+            override.sweep_string_iterator() if override.is_sweep_override() else [override.get_value_element_as_str()]
         )
         grid[key] = [f"{key}={value}" for value in values]
     return grid
@@ -253,20 +261,19 @@ def known_keys(overrides: Sequence[str]) -> None:
         If there is such an override. None is raised where the groups themselves cannot be composed.
     """
     with composer():
-        typed = OverridesParser.create().parse_overrides(list(overrides))
-        lines = [str(o.input_line) for o in typed]
         try:
+            lines = [str(o.input_line) for o in OverridesParser.create().parse_overrides(list(overrides))]
             root = compose("config", [line for line in lines if not is_value(line)])
         except HydraException:
             return
         for key in (line.partition("=")[0] for line in lines if is_value(line)):
             node: Any = root
             for depth, part in enumerate(key.split(".")):
-                if not isinstance(node, DictConfig) or part not in node:
+                there = [str(k) for k in node] if isinstance(node, DictConfig) else []
+                if part not in there:
                     where = ".".join(key.split(".")[:depth]) or "the configuration"
-                    there = [str(k) for k in node] if isinstance(node, DictConfig) else []
                     raise unknown(f"key of {where}", part, [k for k in there if k[0] != "_"])
-                node = node._get_node(part) if OmegaConf.is_missing(node, part) else node[part]
+                node = None if OmegaConf.is_missing(node, part) else node[part]
 
 
 def check(config: DictConfig) -> None:
@@ -277,7 +284,7 @@ def check(config: DictConfig) -> None:
     backbone = validate(config.backbone, "backbone", external)
     if config.method.run.trainer is not None:
         validate(config.method.run.trainer, "trainer", external)
-    elif not backbone.pretrained:
+    elif not getattr(backbone, "pretrained", False):
         raise UsageError(
             f"method {config.method.name} needs features, and backbone {config.backbone.name} has none before it is "
             f"trained; choose a pretrained backbone or backbone={config.dataset.features}"
@@ -324,7 +331,7 @@ def validate(node: Mapping[str, Any], where: str, allow_external: bool = False) 
     """
     given = parameters(node)
     found = locate(node, where, allow_external)
-    hints = get_type_hints(found.__init__, include_extras=True)
+    hints = get_type_hints(vars(found).get("__init__", object.__init__), include_extras=True)
     signature = inspect.signature(found).parameters
     for name in given:
         if name not in signature:
@@ -337,7 +344,7 @@ def validate(node: Mapping[str, Any], where: str, allow_external: bool = False) 
             validate(given[name], f"{where}.{name}", allow_external)
         else:
             try:
-                TypeAdapter(hints[name]).validate_python(given[name], strict=True)
+                TypeAdapter(hints.get(name, Any)).validate_python(given[name], strict=True)
             except ValidationError as error:
                 first = error.errors()[0]
                 raise UsageError(f"{where}.{name}={given[name]}: {first['msg'].lower()}") from None

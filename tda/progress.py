@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from tda.store import Record
 
@@ -29,7 +29,7 @@ class Progress(Callback):
         record = job_return._return_value
         if not isinstance(record, Record):
             return
-        done = config.hydra.job.num + 1
+        done = 1 if OmegaConf.is_missing(config.hydra.job, "num") else config.hydra.job.num + 1
         left = (time.time() - self.started) / done * (self.cells - done)
         outcome = f"{record.accuracy:6.2f} %" if record.accuracy is not None else f"FAILED: {record.error}"
         seed = "" if record.seed is None else f"seed {record.seed}"

@@ -136,7 +136,9 @@ def row_labels(cells: pd.DataFrame) -> dict[str, str]:
     for _, alike in firsts.groupby(["method", "backbone"], sort=False):
         flat = {row["setting"]: dict(leaves(row["config"])) for _, row in alike.iterrows()}
         keys = list(dict.fromkeys(key for leaf in flat.values() for key in leaf))
-        differing = [key for key in keys if key not in NOT_A_SETTING and len({leaf.get(key) for leaf in flat.values()}) > 1]
+        differing = [
+            key for key in keys if key not in NOT_A_SETTING and len({leaf.get(key) for leaf in flat.values()}) > 1
+        ]
         for _, row in alike.iterrows():
             told = ", ".join(f"{key.rpartition('.')[2]}={flat[row['setting']].get(key)}" for key in differing)
             labels[row["setting"]] = f"{row['label']} ({told})" if told else row["label"]
@@ -237,7 +239,15 @@ def latex(table: Table) -> str:
     lines = [" & ".join(line) + r" \\" for line in [head, *rest]]
     columns = "ll" + "r" * (len(head) - 2)
     return "\n".join(
-        [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"]
+        [
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            lines[0],
+            r"\midrule",
+            *lines[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
     )
 
 
@@ -260,7 +270,12 @@ def csv(table: Table) -> str:
     return str(pd.DataFrame(lines).to_csv(index=False, float_format="%.4f")).rstrip("\n")
 
 
-FORMATS: Mapping[str, Callable[[Table], str]] = {"text": text, "csv": csv, "markdown": markdown, "latex": latex}
+FORMATS: Mapping[str, Callable[[Table], str]] = {
+    "text": text,
+    "csv": csv,
+    "markdown": markdown,
+    "latex": latex,
+}
 NOT_A_SETTING = {"task", "method.seed", "trainer.seed", "dataset.cache"}
 
 

@@ -169,9 +169,7 @@ def _runs(place: str, text: str) -> int | None:
     if not text:
         return None
     if not re.fullmatch(r"[1-9][0-9]*", text):
-        raise UsageError(
-            f"{place}: runs is {text!r}; expected a whole number from 1, or nothing where it is unknown"
-        )
+        raise UsageError(f"{place}: runs is {text!r}; expected a whole number from 1, or nothing where it is unknown")
     return int(text)
 
 

@@ -31,6 +31,5 @@ def folder(name: str) -> Path:
         if candidate.is_dir():
             return candidate
     raise FileNotFoundError(
-        f"the folder {name!r} is neither at {packaged} nor at {checkout}; "
-        "install tda again, or run it from a checkout"
+        f"the folder {name!r} is neither at {packaged} nor at {checkout}; install tda again, or run it from a checkout"
     )

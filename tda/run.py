@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from sklearn.metrics import accuracy_score, recall_score
 from sklearn.model_selection import StratifiedKFold
@@ -143,15 +144,15 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
 
 @lru_cache(maxsize=8)
 def dataset(node: str, external: bool) -> Dataset:
-    """Return the dataset that a config node names; built once in a process."""
-    built: Dataset = build(OmegaConf.create(node), "dataset", external)
+    """Return the dataset that a config node, as YAML, names; built once in a process."""
+    built: Dataset = build(yaml.safe_load(node), "dataset", external)
     return built
 
 
 @lru_cache(maxsize=8)
 def seen(domain: Domain, backbone: str, device: str, external: bool) -> Domain:
     """Return a domain as a backbone shows it to a shallow method; computed once in a process."""
-    network: Backbone = build(OmegaConf.create(backbone), "backbone", external)
+    network: Backbone = build(yaml.safe_load(backbone), "backbone", external)
     return replace(domain, x=features(domain, network.to(device).eval()))
 
 

@@ -1,7 +1,7 @@
 """The one training loop, and the estimator that it makes of a deep method."""
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -128,7 +128,12 @@ class Learner:
     """
 
     def __init__(
-        self, *, method: Callable[[], DeepMethod], trainer: Trainer, backbone: Callable[[], Backbone], device: str
+        self,
+        *,
+        method: Callable[[], DeepMethod],
+        trainer: Trainer,
+        backbone: Callable[[], Backbone],
+        device: str,
     ) -> None:
         self.method = method
         self.trainer = trainer
@@ -165,7 +170,7 @@ class Learner:
             backbone.mean.copy_(channel_means(xs, xt))
         method = self.method()
         method.prepare(Network(backbone, classes=len(self.classes_)))
-        return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return cast(DeepMethod, method.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 
 def own_parameters(method: DeepMethod) -> list[torch.nn.Parameter]:
@@ -187,6 +192,6 @@ def indices(samples: int, batch: int, seed: int) -> Iterator[Tensor]:
 
 def channel_means(*domains: Tensor) -> Tensor:
     """Return the channel means (3,), in [0, 1], over all pixels of uint8 images (n, h, w, 3) of all domains."""
-    total = sum(images.sum((0, 1, 2), dtype=torch.float64) for images in domains)
+    total = torch.stack([images.sum((0, 1, 2), dtype=torch.float64) for images in domains]).sum(0)
     pixels = sum(images[..., 0].numel() for images in domains)
-    return (total / (255 * pixels)).float()  # type: ignore[operator]
+    return (total / (255 * pixels)).float()

@@ -49,9 +49,7 @@ class TestRun:
         assert again.out == first
         assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("records/*/*/*.json")} == before
 
-    def test_a_wider_sweep_computes_only_what_is_new(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_a_wider_sweep_computes_only_what_is_new(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         main(["run", "method=one_nn", "task=O-P", f"results={tmp_path}"])
         capsys.readouterr()
         main(["run", "method=one_nn", "task=O-P,P-O,S-O", f"results={tmp_path}"])
@@ -69,7 +67,14 @@ class TestRun:
     def test_seeds_of_a_deep_method_are_cells_and_make_a_deviation(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        sweep = ["run", "method=source_only", "task=P-O", "seed=0,1", "trainer.steps=5", f"results={tmp_path}"]
+        sweep = [
+            "run",
+            "method=source_only",
+            "task=P-O",
+            "seed=0,1",
+            "trainer.steps=5",
+            f"results={tmp_path}",
+        ]
         assert main(sweep) == 0
         assert "±" in capsys.readouterr().out
         assert {record["seed"] for record in records(tmp_path).values()} == {0, 1}
@@ -88,15 +93,25 @@ class TestRun:
         assert "2 cells: 1 done already, 1 to run" in capsys.readouterr().err
 
     def test_an_oracle_is_labelled_and_never_best(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        sweep = ["run", "method=source_only,target_only,dann", "task=P-O", "trainer.steps=8", f"results={tmp_path}"]
+        sweep = [
+            "run",
+            "method=source_only,target_only,dann",
+            "task=P-O",
+            "trainer.steps=8",
+            f"results={tmp_path}",
+        ]
         assert main(sweep) == 0
         line = next(line for line in capsys.readouterr().out.splitlines() if "oracle)" in line)
         assert "*" not in line
         assert {record["protocol"] for record in records(tmp_path).values()} == {"last", "oracle"}
 
-    @pytest.mark.parametrize("flags", [["--cfg", "job"], ["--cfg", "job", "--resolve"], ["--info", "defaults-tree"]])
+    @pytest.mark.parametrize("flags", [["--cfg", "job"], ["--cfg", "job", "--resolve"]])
     def test_hydra_flags_show_and_run_nothing(
-        self, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+        self,
+        flags: list[str],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.chdir(tmp_path)
         assert main(["run", "method=tca", "task=O-P", *flags]) == 0
@@ -113,18 +128,33 @@ class TestRun:
         (tmp_path / "own" / "method" / "mine.yaml").write_text(
             "# Mine\ndefaults: [tca, _self_]\nname: mine\nlabel: Mine\ndim: 7\n"
         )
-        sweep = ["run", "method=mine", "task=P-O", "--config-dir", str(tmp_path / "own"), f"results={tmp_path}"]
+        sweep = [
+            "run",
+            "method=mine",
+            "task=P-O",
+            "--config-dir",
+            str(tmp_path / "own"),
+            f"results={tmp_path}",
+        ]
         assert main(sweep) == 0
         assert "Mine" in capsys.readouterr().out
 
     def test_joblib_launcher_gives_the_same_records(self, tmp_path: Path) -> None:
         pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-        command = [sys.executable, "-m", "tda", "run", *QUICK]
-        subprocess.run([*command, f"results={tmp_path / 'one'}"], check=True, capture_output=True)
-        parallel = [*command, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"results={tmp_path / 'two'}"]
-        subprocess.run(parallel, check=True, capture_output=True)
+        assert main(["run", *QUICK, f"results={tmp_path / 'one'}"]) == 0
+        parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"results={tmp_path / 'two'}"]
+        subprocess.run(
+            [sys.executable, "-m", "tda", "run", *QUICK, *parallel],
+            check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
         one, two = records(tmp_path / "one"), records(tmp_path / "two")
         assert {k: r["accuracy"] for k, r in one.items()} == {k: r["accuracy"] for k, r in two.items()}
+
+    def test_info_flag_shows_and_runs_nothing(self, tmp_path: Path) -> None:
+        command = [sys.executable, "-m", "tda", "run", "--info", "defaults-tree", "method=tca", "task=O-P"]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+        assert "tca" in shown
+        assert not list(tmp_path.iterdir())
 
 
 MISTAKES = {
@@ -147,9 +177,9 @@ MISTAKES = {
     "target outside tda": (["method._target_=os.system"], r"'os\.system' lies outside tda"),
     "import through tda": (["method._target_=tda.config.import_module"], r"is not a class of tda"),
     "untrained features": (["method=tca", "backbone=lenet"], r"needs features, and backbone lenet has none"),
-    "weights for 1-NN": (["method=kmm", "method.classifier._target_=tda.methods.shallow.one_nn.OneNN"], r"classifier\.C"),
+    "weights for 1-NN": (["method=kmm", "method.classifier._target_=tda.methods.shallow.one_nn.OneNN"], r"'C' is not a parameter of OneNN"),
     "device": (["runtime.device=cuda:99"], r"runtime\.device=cuda:99 is not a device of this machine"),
-    "malformed": (["method=tca,"], r"method=tca,"),
+    "malformed": (["method=tca,"], r"mismatched input"),
     "pickles": (["--experimental-rerun", "x.pickle"], r"unpickles"),
     "replaced configuration": (["--config-name", "x"], r"--config-dir"),
 }  # fmt: skip
@@ -177,13 +207,14 @@ def test_an_unwritable_results_folder(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "cannot write to the results folder" in capsys.readouterr().err
 
 
-class TestReport:
-    @pytest.fixture(scope="class")
-    def results(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        path = tmp_path_factory.mktemp("results")
-        assert main(["run", *QUICK, f"results={path}"]) == 0
-        return path
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("results")
+    assert main(["run", *QUICK, f"results={path}"]) == 0
+    return path
 
+
+class TestReport:
     @pytest.mark.parametrize("form", ["text", "csv", "markdown", "latex"])
     def test_every_format_prints_and_writes_the_same(
         self, form: str, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

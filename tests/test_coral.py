@@ -18,9 +18,7 @@ def plain(Xs, Xt, ridge):
     return Xs @ fractional_matrix_power(Cs, -0.5) @ fractional_matrix_power(Ct, 0.5)
 
 
-@pytest.mark.parametrize(
-    ("ns", "nt", "d"), [(90, 70, 20), (40, 30, 60), (90, 30, 60), (30, 90, 60), (60, 61, 60)]
-)
+@pytest.mark.parametrize(("ns", "nt", "d"), [(90, 70, 20), (40, 30, 60), (90, 30, 60), (30, 90, 60), (60, 61, 60)])
 @pytest.mark.parametrize("ridge", [1.0, 1e-3])
 @pytest.mark.parametrize("standardise", ["no", "domain"])
 def test_the_map_is_that_of_the_full_matrices(ns, nt, d, ridge, standardise):
@@ -74,8 +72,7 @@ def test_a_correlation_of_the_target_is_taken_over():
     rng = np.random.default_rng(2)
     ys, yt = rng.integers(0, 2, 300), rng.integers(0, 2, 300)
     Us, Ut = (
-        np.column_stack([0.95 * (2 * y - 1) + 0.3 * rng.normal(size=300), rng.normal(size=300)])
-        for y in (ys, yt)
+        np.column_stack([0.95 * (2 * y - 1) + 0.3 * rng.normal(size=300), rng.normal(size=300)]) for y in (ys, yt)
     )  # of covariance I, nearly
     Xt = Ut @ [[3.0, 2.5], [2.5, 3.0]]
     adapted = CORAL(classifier=OneNN(), ridge=1e-6, standardise="no").fit(Us, ys, Xt).predict(Xt)

@@ -77,7 +77,12 @@ def estimator(config: DictConfig, images: bool = False, **trainer: Any) -> Estim
     if config.method.run.trainer is None:
         return build(config.method, "method")
     settings = OmegaConf.merge(config.method.run.trainer, {"steps": 60, "batch": 24, "seed": 0, **trainer})
-    sizes: dict[str, Any] = {"size": 16, "bottleneck": None if images else 16, "hidden": [16], "discriminator": [16]}
+    sizes: dict[str, Any] = {
+        "size": 16,
+        "bottleneck": None if images else 16,
+        "hidden": [16],
+        "discriminator": [16],
+    }
     return Learner(
         method=partial(build, config.method, "method"),
         trainer=build(settings, "trainer"),
@@ -109,7 +114,7 @@ def test_every_implementation_has_a_config(configs: dict[str, DictConfig]) -> No
 def test_docstring_gives_parameters_and_reference(cls: type) -> None:
     doc = inspect.getdoc(cls) or ""
     assert "References\n----------" in doc
-    if [name for name in inspect.signature(cls).parameters]:
+    if inspect.signature(cls).parameters:
         assert "Parameters\n----------" in doc
 
 

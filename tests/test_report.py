@@ -114,13 +114,18 @@ def test_latex_escapes_and_balances() -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_latex_compiles(tmp_path: Path) -> None:
     (table,) = report.tables(records())
-    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{report.latex(table)}\end{{document}}"
+    document = (
+        rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{report.latex(table)}\end{{document}}"
+    )
     (tmp_path / "t.tex").write_text(document, encoding="utf-8")
     subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
 
 
 def test_one_table_per_dataset_and_none_for_nothing() -> None:
-    assert [t.dataset for t in report.tables([record(), record(dataset="office31")])] == ["digits", "office31"]
+    assert [t.dataset for t in report.tables([record(), record(dataset="office31")])] == [
+        "digits",
+        "office31",
+    ]
     assert len(report.render(report.tables([record(), record(dataset="office31")]), "csv").splitlines()) == 5
     with pytest.raises(UsageError, match="no record matches"):
         report.render([], "text")

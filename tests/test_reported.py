@@ -96,9 +96,7 @@ def test_the_book_shows_four_averages_on_office_home(book: pd.DataFrame) -> None
     ("accuracy", "count"),
     [(48.18, 383), (50.44, 401), (50.57, 402), (74.59, 593), (74.72, 594), (76.10, 605), (76.35, 607)],
 )
-def test_two_decimals_are_whole_webcam_images(
-    book_and_companion: pd.DataFrame, accuracy: float, count: int
-) -> None:
+def test_two_decimals_are_whole_webcam_images(book_and_companion: pd.DataFrame, accuracy: float, count: int) -> None:
     row = book_and_companion[book_and_companion["accuracy"] == accuracy]
     assert len(row) == 1
     assert 100 * count / WEBCAM == pytest.approx(accuracy, abs=0.005)
@@ -193,9 +191,7 @@ def test_an_average_within_rounding_is_accepted(tmp_path: Path, average: str) ->
 
 def test_an_average_that_is_off_is_named_with_both_values(tmp_path: Path) -> None:
     folder = write(tmp_path, *table("55.0", method="jda"), *table("56.2"))
-    with pytest.raises(
-        UsageError, match=r"^paper\.csv, line 7: .* is 56\.2 but its 2 tasks have the mean 55\.05"
-    ):
+    with pytest.raises(UsageError, match=r"^paper\.csv, line 7: .* is 56\.2 but its 2 tasks have the mean 55\.05"):
         reported.load(folder)
     assert len(reported.load(folder, tolerance=2)) == 6
 

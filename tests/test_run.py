@@ -44,7 +44,7 @@ def test_a_method_never_sees_a_target_label() -> None:
     spy = Spy()
     labels_matter = replace(task(), target=(target := replace(task().target, y=np.full(12, 7))), test=target)
     run.adapted(spy, labels_matter)
-    (Xs, ys, Xt), = spy.fitted
+    ((_, ys, Xt),) = spy.fitted
     assert ys.tolist() == task().source.y.tolist()
     assert Xt.tolist() == task().target.x.tolist()
     assert 7 not in ys

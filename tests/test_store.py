@@ -55,16 +55,21 @@ def test_a_file_that_is_no_record_is_named_and_passed_over(
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(RuntimeError), atomic(path) as temporary:
-        temporary.write_text("half of the ne")
-        raise RuntimeError
+
+    def interrupted() -> None:
+        with atomic(path) as temporary:
+            temporary.write_text("half of the ne")
+            raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        interrupted()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_cache_is_built_once(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "cache"
-    assert built(path, lambda to: to.write_text("built") and None).read_text() == "built"
+    assert built(path, lambda to: to.write_bytes(b"built")).read_text() == "built"
     assert built(path, lambda to: pytest.fail("built again")).read_text() == "built"
 
 

@@ -64,9 +64,9 @@ def test_the_iterative_solver_agrees_with_the_full_one(shape):
     W, _ = transfer_components(K, e, 0.5, 8)
     centred = K - K.mean(axis=0)
     v = K.T @ e
-    expected = scipy.linalg.eigh(
-        centred.T @ centred, np.outer(v, v) + 0.5 * np.eye(m), subset_by_index=[m - 8, m - 1]
-    )[1]
+    expected = scipy.linalg.eigh(centred.T @ centred, np.outer(v, v) + 0.5 * np.eye(m), subset_by_index=[m - 8, m - 1])[
+        1
+    ]
     assert distance(W, expected) < 1e-6
 
 
@@ -122,15 +122,11 @@ def test_single_precision_gives_nearly_the_same_components(kernel):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_same_data_give_the_same_bits(kernel):
     Xs, Xt = draw(60, 40, 12)
-    first, second = (
-        TCA(classifier=OneNN(), kernel=kernel, dim=3).align(Xs, np.zeros(60), Xt)[0] for _ in range(2)
-    )
+    first, second = (TCA(classifier=OneNN(), kernel=kernel, dim=3).align(Xs, np.zeros(60), Xt)[0] for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize(
-    ("kernel", "dim", "most"), [("primal", 13, 12), ("linear", 13, 12), ("primal", 200, 12)]
-)
+@pytest.mark.parametrize(("kernel", "dim", "most"), [("primal", 13, 12), ("linear", 13, 12), ("primal", 200, 12)])
 def test_more_components_than_directions_are_refused(kernel, dim, most):
     Xs, Xt = draw(60, 40, 12)
     with pytest.raises(ValueError, match=f"dim: expected at most {most}, .* given {dim}; lower dim"):

@@ -188,7 +188,9 @@ class TestDANN:
             said = [made.method_.discriminator(f) for f in features]
         before = learner(DANN, steps=1, lr=1e-12).fit(Xs, ys, Xt + 10).method_
         assert isinstance(before, DANN)
-        for mine, theirs in zip(made.method_.discriminator.parameters(), before.discriminator.parameters(), strict=True):
+        for mine, theirs in zip(
+            made.method_.discriminator.parameters(), before.discriminator.parameters(), strict=True
+        ):
             assert not torch.allclose(mine, theirs)
         assert all(torch.isfinite(s).all() for s in said)
 
@@ -205,6 +207,6 @@ def test_a_method_without_a_loss_says_so() -> None:
         pass
 
     with pytest.raises(TypeError, match="must override"):
-        Learner(
-            method=lambda: Empty(weight=1.0), trainer=Trainer(**SETTINGS), backbone=pixels, device="cpu"
-        ).fit(*data())
+        Learner(method=lambda: Empty(weight=1.0), trainer=Trainer(**SETTINGS), backbone=pixels, device="cpu").fit(
+            *data()
+        )

@@ -43,7 +43,8 @@ class LeNet(Backbone):
         self.width = 48 * side * side
 
     def extract(self, x: Tensor) -> Tensor:
-        return self.convolutions(x).flatten(1)
+        features: Tensor = self.convolutions(x)
+        return features.flatten(1)
 
 
 class SVHNNet(Backbone):
@@ -79,4 +80,5 @@ class SVHNNet(Backbone):
         self.width = 128 * side * side
 
     def extract(self, x: Tensor) -> Tensor:
-        return self.dropout(self.convolutions(x).flatten(1))
+        features: Tensor = self.dropout(self.convolutions(x))
+        return features.flatten(1)

@@ -78,9 +78,7 @@ def principal(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return squared / (n - 1), vectors
 
 
-def times_power(
-    X: np.ndarray, variances: np.ndarray, directions: np.ndarray, ridge: float, p: float
-) -> np.ndarray:
+def times_power(X: np.ndarray, variances: np.ndarray, directions: np.ndarray, ridge: float, p: float) -> np.ndarray:
     """Return X C^p of C = ridge I + directions diag(variances) directions', for orthonormal directions."""
     powers = (variances + ridge) ** p - ridge**p
     Y: np.ndarray = (X @ directions * powers) @ directions.T + ridge**p * X

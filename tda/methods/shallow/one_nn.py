@@ -45,9 +45,7 @@ class OneNN(ShallowMethod):
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
         if weights is not None:
-            raise UsageError(
-                "OneNN cannot weigh samples; choose a classifier that can: LinearSVM, LogisticRegression"
-            )
+            raise UsageError("OneNN cannot weigh samples; choose a classifier that can: LinearSVM, LogisticRegression")
         source, self.scaler_ = standardisers(self.standardise, Xs, Xt)
         self.Xs_, self.ys_ = source.transform(Xs), ys
         return self

@@ -141,8 +141,7 @@ def transfer_components(K: np.ndarray, e: np.ndarray, lam: float, dim: int) -> t
     rank = int(np.sum(squared > squared.max() * order * np.finfo(float).eps))
     if rank < dim:
         raise ValueError(
-            f"dim: expected at most {rank}, as the {n} samples vary in no more directions, "
-            f"given {dim}; lower dim"
+            f"dim: expected at most {rank}, as the {n} samples vary in no more directions, given {dim}; lower dim"
         )
     descending = np.argsort(-squared)
     squared, u = squared[descending], u[:, descending]
