@@ -140,9 +140,11 @@ def load(samples: Path) -> Sample:
 
 
 def peak() -> float:
-    """Return the peak resident memory of this process in MiB."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    """Return the peak resident memory of this process in MiB (Linux: getrusage also counts the parent's)."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def work(name: str, side: str, samples: Path, threads: int, repeats: int) -> Measured:

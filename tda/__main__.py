@@ -203,7 +203,8 @@ def show_list(options: argparse.Namespace) -> int:
     described = {path.stem: path.read_text(encoding="utf-8") for path in choices(LISTED[options.kind])}
     width = max(map(len, described), default=0)
     for name, content in described.items():
-        print(f"{name:<{width}}  {content.splitlines()[0].removeprefix('# ')}")
+        summary = next(line for line in content.splitlines() if not line.startswith("# @package"))
+        print(f"{name:<{width}}  {summary.removeprefix('# ')}")
     return 0
 
 

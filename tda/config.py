@@ -23,12 +23,12 @@ from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tda.errors import UsageError, unknown
 from tda.resources import folder
 
-GROUPS = ("dataset", "backbone", "method", "classifier", "trainer", "experiment")
+ANY_CLASS = ConfigDict(arbitrary_types_allowed=True)
 
 
 def user_cache() -> str:
@@ -344,7 +344,7 @@ def validate(node: Mapping[str, Any], where: str, allow_external: bool = False) 
             validate(given[name], f"{where}.{name}", allow_external)
         else:
             try:
-                TypeAdapter(hints.get(name, Any)).validate_python(given[name], strict=True)
+                TypeAdapter(hints.get(name, Any), config=ANY_CLASS).validate_python(given[name], strict=True)
             except ValidationError as error:
                 first = error.errors()[0]
                 raise UsageError(f"{where}.{name}={given[name]}: {first['msg'].lower()}") from None

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from tda.augment import Affine
 from tda.backbones.base import Backbone, Given, Network, resident
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 
@@ -38,6 +39,8 @@ class Trainer:
         Of the annealing.
     momentum, nesterov, weight_decay
         Of the optimiser.
+    augment : Affine or None
+        Applied to the images of both halves of every batch; features of a frozen backbone are left as they are.
     precision : {"fp32", "bf16"}
         ``bf16`` computes the forward pass in bfloat16 by autocast; weights stay float32.
     seed : int
@@ -59,6 +62,7 @@ class Trainer:
         momentum: Annotated[float, Field(ge=0, lt=1)],
         nesterov: bool,
         weight_decay: NonNegativeFloat,
+        augment: Affine | None,
         precision: Literal["fp32", "bf16"],
         seed: Annotated[int, Field(ge=0, lt=2**32)],
     ) -> None:
@@ -70,6 +74,7 @@ class Trainer:
         self.momentum = momentum
         self.nesterov = nesterov
         self.weight_decay = weight_decay
+        self.augment = augment
         self.precision = precision
         self.seed = seed
 
@@ -95,7 +100,7 @@ class Trainer:
         method.train()
         for step in range(self.steps):
             i, j = (index.to(xs.device) for index in next(draws))
-            objectives = method.objectives(Batch(xs[i], ys[i], xt[j], j, step / self.steps))
+            objectives = method.objectives(self._batch(xs[i], ys[i], xt[j], j, step / self.steps))
             while objective := self._next(objectives, xs.device):
                 if not torch.isfinite(objective.loss):
                     raise DivergenceError(
@@ -106,6 +111,11 @@ class Trainer:
                 objective.loss.backward(inputs=list(chosen))
                 optimiser.step()
             annealing.step()
+
+    def _batch(self, xs: Tensor, ys: Tensor, xt: Tensor, it: Tensor, progress: float) -> Batch:
+        if self.augment is not None and xs.ndim == 4:
+            xs, xt = self.augment(torch.cat([xs, xt])).split([len(xs), len(xt)])
+        return Batch(xs, ys, xt, it, progress)
 
     def _next(self, objectives: Iterator[Objective], device: torch.device) -> Objective | None:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tda.augment import Affine
 from tda.backbones.base import Network, Output
 from tda.backbones.pixels import Pixels
 from tda.methods.deep.base import Batch, DeepMethod, Objective
@@ -21,7 +22,7 @@ from tda.trainer import DivergenceError, Learner, Trainer, channel_means, indice
 
 SETTINGS: dict[str, Any] = {
     "steps": 12, "batch": 8, "lr": 0.05, "alpha": 10.0, "beta": 0.75, "momentum": 0.9, "nesterov": False,
-    "weight_decay": 0.01, "precision": "fp32", "seed": 3,
+    "weight_decay": 0.01, "augment": None, "precision": "fp32", "seed": 3,
 }  # fmt: skip
 
 
@@ -210,3 +211,39 @@ def test_a_method_without_a_loss_says_so() -> None:
         Learner(method=lambda: Empty(weight=1.0), trainer=Trainer(**SETTINGS), backbone=pixels, device="cpu").fit(
             *data()
         )
+
+
+class TestAugmentation:
+    def images(self) -> Tensor:
+        return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8))
+
+    def test_nothing_to_do_leaves_the_images_alone(self) -> None:
+        images = self.images()
+        assert torch.equal(Affine(rotation=0, scale=0, shift=0)(images), images)
+
+    def test_a_shift_moves_a_dot_by_at_most_that_share_of_the_side(self) -> None:
+        images = torch.zeros(200, 32, 32, 3, dtype=torch.uint8)
+        images[:, 15:17, 15:17] = 255
+        moved = Affine(rotation=0, scale=0, shift=0.1)(images).float().mean(-1)
+        places = torch.arange(32.0)
+        for profile in (moved.sum(1), moved.sum(2)):
+            centres = (profile * places).sum(1) / profile.sum(1) - 15.5
+            assert centres.abs().max() <= 3.2 + 0.1
+            assert centres.abs().max() > 2.5
+            assert centres.min() < 0 < centres.max()
+
+    def test_each_image_has_its_own_and_the_seed_fixes_them(self) -> None:
+        same = self.images()[:1].expand(6, -1, -1, -1)
+        augment = Affine(rotation=10, scale=0.1, shift=0.1)
+        torch.manual_seed(0)
+        first = augment(same)
+        torch.manual_seed(0)
+        assert torch.equal(augment(same), first)
+        assert all(not torch.equal(first[0], other) for other in first[1:])
+        assert first.dtype == torch.uint8
+
+    def test_features_are_not_augmented(self) -> None:
+        Xs, ys, Xt = data()
+        plain = learner().fit(Xs, ys, Xt).logits(Xt)
+        augmented = learner(augment=Affine(rotation=10, scale=0.1, shift=0.1)).fit(Xs, ys, Xt).logits(Xt)
+        np.testing.assert_array_equal(plain, augmented)
