@@ -179,11 +179,14 @@ class Sweep:
                 self.cells.append(Cell(choice, config))
 
     def only(self, wanted: Sequence[Cell]) -> tuple[list[str], int]:
-        """Return the overrides of the smallest grid that holds the `wanted` cells, and its number of cells."""
+        """Return the overrides of the smallest grid that holds the `wanted` cells, and its number of cells.
+
+        The grid stands for the sweeper's own parameters too, which would otherwise come first.
+        """
         used = {override for cell in wanted for override in cell.overrides}
         grid = {key: [o for o in axis if o in used] for key, axis in self._axes.items()}
         lines = [f"{key}={','.join(o.partition('=')[2] for o in axis)}" for key, axis in grid.items()]
-        return lines, prod(map(len, grid.values()))
+        return [*lines, "hydra.sweeper.params=null"], prod(map(len, grid.values()))
 
 
 def by_dataset(overrides: Sequence[str]) -> list[list[str]]:
@@ -220,7 +223,7 @@ def one_line(error: BaseException) -> str:
 
 
 def axes(overrides: Sequence[str]) -> dict[str, list[str]]:
-    """Return the grid: for each key its ``key=value`` strings, the sweeper's own parameters before what was typed."""
+    """Return the grid: for each key its ``key=value`` strings, the task first, so that the methods alternate."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     typed = parser.parse_overrides(list(overrides))
     fixed = [str(o.input_line) for o in typed if not o.is_sweep_override()]
@@ -235,7 +238,7 @@ def axes(overrides: Sequence[str]) -> dict[str, list[str]]:
             override.sweep_string_iterator() if override.is_sweep_override() else [override.get_value_element_as_str()]
         )
         grid[key] = [f"{key}={value}" for value in values]
-    return grid
+    return {key: grid[key] for key in sorted(grid, key=lambda key: key != "task")}
 
 
 def is_value(override: str) -> bool:

@@ -78,7 +78,7 @@ def test_only_is_the_smallest_grid_with_the_missing_cells() -> None:
     plan = Sweep(["method=one_nn,tca,coral", "task=O-P,P-O"])
     grid, launched = plan.only([cell for cell in plan.cells if cell.config.method.name == "tca"])
     assert launched == 2
-    assert grid == ["task=O-P,P-O", "method=tca"]
+    assert grid == ["task=O-P,P-O", "method=tca", "hydra.sweeper.params=null"]
 
 
 def test_datasets_are_swept_one_by_one() -> None:
