@@ -138,15 +138,14 @@ def sweep(overrides: Sequence[str]) -> int:
     config = plan.cells[0].config
     store = Store(config.results)
     store.check_writable()
-    wanted = {cell.key: (cell.config.dataset.name, cell.config.method.name, cell.config.task) for cell in plan.cells}
-    found = {key: store.get(*where, key) for key, where in wanted.items()}
-    done = {key for key, record in found.items() if record is not None and record.status == "ok"}
-    missing = [cell for cell in plan.cells if cell.key not in done]
+    wanted = list(dict.fromkeys(cell.address for cell in plan.cells))
+    done = {place for place in wanted if (record := store.get(*place)) is not None and record.status == "ok"}
+    missing = [cell for cell in plan.cells if cell.address not in done]
     print(f"{len(wanted)} cells: {len(done)} done already, {len(wanted) - len(done)} to run", file=sys.stderr)
     if missing:
         grid, launched = plan.only(missing)
         launch([*grid, f"hydra.callbacks.progress.cells={launched}"], overrides)
-    records = [record for key, where in wanted.items() if (record := store.get(*where, key)) is not None]
+    records = [record for place in wanted if (record := store.get(*place)) is not None]
     command = shlex.join(["tda", "run", *overrides])
     written = report.write(records, store.results / "tables", config.name, command)
     print(report.render(report.tables(records), "text"))

@@ -75,9 +75,9 @@ class Cell:
     config: DictConfig
 
     @property
-    def key(self) -> str:
-        """The record's name: a hash of all that the result depends on."""
-        return digest(identity(self.config))
+    def address(self) -> tuple[str, str, str, str]:
+        """Where its record is: dataset, method, task, and the hash of all that the result depends on."""
+        return address(self.config)
 
 
 def changed(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
@@ -99,22 +99,21 @@ def identity(config: DictConfig) -> dict[str, Any]:
     """Return all that a cell's result depends on: dataset, task, backbone, method and, where used, trainer and seed.
 
     Runtime, labels and what only concerns the table are left out; the seed is in where a method or its trainer names
-    it, so a deterministic method has one cell however many seeds are swept.
+    it, so a deterministic method has one cell however many seeds are swept. An oracle depends on the target alone.
     """
     masked = changed(config, {"runtime": {"threads": None, "device": "", "cache": "", "data": ""}})
-    plain = {group: OmegaConf.to_container(masked[group], resolve=True) for group in ("dataset", "backbone", "method")}
+    plain = {group: resolved(masked[group]) for group in ("dataset", "backbone", "method")}
     for shown in ("tasks", "features", "network"):
-        del plain["dataset"][shown]  # type: ignore[arg-type,union-attr]
-    method = dict(plain["method"])  # type: ignore[arg-type]
-    run = method.pop("run")
-    del method["label"]
-    return {
-        **plain,
-        "task": config.task,
-        "method": method,
-        "trainer": run["trainer"],
-        "trained_on": run["trained_on"],
-    }
+        del plain["dataset"][shown]
+    run = plain["method"].pop("run")
+    del plain["method"]["label"]
+    domains = config.task if run["trained_on"] == "source" else config.task.rpartition("-")[2]
+    return plain | {"task": domains, "trainer": run["trainer"], "trained_on": run["trained_on"]}
+
+
+def address(config: DictConfig) -> tuple[str, str, str, str]:
+    """Return where a cell's record is in the store: dataset, method, task, key."""
+    return config.dataset.name, config.method.name, config.task, digest(identity(config))
 
 
 def setting(config: DictConfig) -> dict[str, Any]:

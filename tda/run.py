@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from tda.backbones.base import Backbone
 from tda.backbones.features import features
-from tda.config import build, complete, digest, identity, seeded, setting
+from tda.config import address, build, complete, digest, identity, seeded, setting
 from tda.data.base import Dataset
 from tda.errors import UsageError
 from tda.methods import Estimator
@@ -48,10 +48,14 @@ def run(config: DictConfig) -> Record:
         For a mistake in the configuration; nothing is stored.
     """
     store = Store(config.results)
-    key = digest(identity(config))
-    record = store.get(config.dataset.name, config.method.name, config.task, key)
+    dataset, method, task, key = address(config)
+    record = store.get(dataset, method, task, key)
     if record is None or record.status == "failed":
-        record = compute(config, key)
+        twin = store.twin(dataset, method, key)
+        if twin is not None and twin.status == "ok":
+            record = replace(twin, task=task, source=task.partition("-")[0])
+        else:
+            record = compute(config, key)
         store.put(record)
     return record
 

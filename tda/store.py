@@ -117,6 +117,10 @@ class Store:
         path = self.path(dataset, method, task, key)
         return next(self._read([path]), None) if path.exists() else None
 
+    def twin(self, dataset: str, method: str, key: str) -> Record | None:
+        """Return a record of the same computation under another task: an oracle of the same target."""
+        return next(self._read(sorted((self.records / dataset / method).glob(f"[!.]*-{key}.json"))), None)
+
     def put(self, record: Record) -> None:
         """Write a record, whole or not at all; it replaces an older one of the same cell."""
         with atomic(self.path(record.dataset, record.method, record.task, record.key)) as path:

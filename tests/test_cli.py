@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tda.__main__ import main, parser
+from tda.config import Sweep, by_dataset
 from tests.conftest import names
 
 QUICK = ["method=one_nn,coral", "task=O-P,P-O"]
@@ -251,16 +253,38 @@ def test_list_names_and_describes_everything(kind: str, group: str, capsys: pyte
     assert all(re.fullmatch(r"\S+ +\S.{10,}", line) for line in lines)
 
 
-def examples(text: str) -> list[str]:
-    return [line.split("  ")[0] for line in re.findall(r"^ +(tda .*)$", text, re.MULTILINE)]
+def examples(text: str) -> list[list[str]]:
+    """The commands that a text shows, at the start of a line, without the remarks behind them."""
+    lines = re.findall(r"^ *tda ((?:run|report|list)\b.*)$", text, re.MULTILINE)
+    return [shlex.split(re.split(r"  +|#", line)[0]) for line in lines]
+
+
+def assert_can_run(arguments: list[str]) -> None:
+    """Plan a `run` without running it, parse anything else."""
+    if arguments[0] != "run":
+        parser().parse_args(arguments)
+        return
+    overrides = [word for word in arguments[1:] if "=" in word]
+    assert all(Sweep(one).cells for one in by_dataset(overrides))
 
 
 @pytest.mark.parametrize("level", [[], ["run"], ["report"], ["list"]])
-def test_help_shows_examples(level: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_examples_that_run(level: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*level, "--help"])
     assert ended.value.code == 0
-    assert len(examples(capsys.readouterr().out)) >= 2
+    shown = examples(capsys.readouterr().out)
+    assert len(shown) >= 2
+    for arguments in shown:
+        assert_can_run(arguments)
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_commands_of_the_readme_can_run(page: str) -> None:
+    shown = examples((Path(__file__).parent.parent / page).read_text(encoding="utf-8"))
+    assert len(shown) >= 5
+    for arguments in shown:
+        assert_can_run(arguments)
 
 
 def test_usage_errors_of_the_parser_exit_2(capsys: pytest.CaptureFixture[str]) -> None:

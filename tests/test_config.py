@@ -10,7 +10,7 @@ from tda.errors import UsageError
 def key(*overrides: str) -> str:
     cells = Sweep(["task=O-P", *overrides]).cells
     assert len(cells) == 1
-    return cells[0].key
+    return cells[0].address[-1]
 
 
 def test_the_sweep_has_every_task_outermost() -> None:
@@ -58,6 +58,12 @@ def test_key_is_the_same_in_every_process() -> None:
             "task": "O-P", "trainer": None, "trained_on": "source",
         }
     )  # fmt: skip
+
+
+def test_an_oracle_depends_on_the_target_alone() -> None:
+    keys = {cell.config.task: cell.address[-1] for cell in Sweep(["method=target_only"]).cells}
+    assert keys["O-P"] == keys["S-P"]
+    assert len(set(keys.values())) == 3
 
 
 def test_setting_leaves_out_task_and_seed(composed: None) -> None:

@@ -96,6 +96,16 @@ def test_a_record_in_the_store_is_not_computed_again(tmp_path: Path, monkeypatch
     assert run.run(config) == first
 
 
+def test_an_oracle_is_computed_once_for_each_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = Sweep(["method=target_only", "task=O-P,S-P", "trainer.steps=2", f"results={tmp_path}"]).cells
+    first = run.run(cells[0].config)
+    monkeypatch.setattr(run, "compute", lambda *_: pytest.fail("computed again"))
+    second = run.run(cells[1].config)
+    assert (second.task, second.source, second.target) == ("S-P", "S", "P")
+    assert second.accuracy == first.accuracy
+    assert Store(tmp_path).get(*cells[1].address) == second
+
+
 def test_divergence_is_a_failed_record_that_names_the_step(tmp_path: Path) -> None:
     record = run.run(cell(tmp_path, "method=source_only", "task=P-O", "trainer.lr=1e9", "trainer.steps=30"))
     assert record.status == "failed"
