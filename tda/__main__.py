@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -145,11 +146,17 @@ def sweep(overrides: Sequence[str]) -> int:
     if missing:
         grid, launched = plan.only(missing)
         launch([*grid, f"hydra.callbacks.progress.cells={launched}"], overrides)
-    records = [record for place in wanted if (record := store.get(*place)) is not None]
-    command = shlex.join(["tda", "run", *overrides])
-    written = report.write(records, store.results / "tables", config.name, command)
-    print(report.render(report.tables(records), "text"))
-    print("written: " + ", ".join(map(str, written)), file=sys.stderr)
+    shown = {cell.address: cell.config.method for cell in plan.cells}
+    records = [
+        replace(record, label=method.label, baseline=method.run.baseline)
+        for place, method in shown.items()
+        if (record := store.get(*place)) is not None
+    ]
+    if records:
+        command = shlex.join(["tda", "run", *overrides])
+        written = report.write(records, store.results / "tables", config.name, command)
+        print(report.render(report.tables(records), "text"))
+        print("written: " + ", ".join(map(str, written)), file=sys.stderr)
     failed = [record for record in records if record.status == "failed"]
     for record in failed:
         print(f"failed: {record.task} {record.label}: {record.error}", file=sys.stderr)

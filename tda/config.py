@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -28,7 +29,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from tda.errors import UsageError, unknown
 from tda.resources import folder
 
-ANY_CLASS = ConfigDict(arbitrary_types_allowed=True)
+ANY_CLASS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
+PLAIN_NAME = re.compile(r"[\w.+-]+")
+NEVER_SWEPT = ("results", "name", "runtime", "allow_external", "trainer.seed")
 
 
 def user_cache() -> str:
@@ -91,8 +94,17 @@ def resolved(node: DictConfig) -> dict[str, Any]:
 
 
 def digest(value: Any) -> str:
-    """Return a hash of a plain value, the same in every process and on every machine."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+    """Return a hash of a plain value, the same in every process and on every machine; 1.0 counts as 1."""
+    return hashlib.sha256(json.dumps(without_point(value), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def without_point(value: Any) -> Any:
+    """Return a plain value with every float that is a whole number as an int."""
+    if isinstance(value, dict):
+        return {key: without_point(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [without_point(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
@@ -130,6 +142,9 @@ def complete(config: DictConfig) -> DictConfig:
     """Put the dataset's own choice in the place of ``backbone: auto``."""
     if "_target_" not in config.backbone:
         choice = folder("conf") / "backbone" / f"{config.backbone.name}.yaml"
+        if not choice.is_file():
+            known = [path.stem for path in choice.parent.glob("*.yaml")]
+            raise unknown("backbone of tda's own (name another with backbone=)", config.backbone.name, known)
         config = deepcopy(config)
         OmegaConf.update(config, "backbone", OmegaConf.load(choice), merge=False, force_add=True)
     return config
@@ -233,6 +248,8 @@ def axes(overrides: Sequence[str]) -> dict[str, list[str]]:
     grid = {}
     for override in [*parser.parse_overrides([f"{k}={v}" for k, v in params.items()]), *typed]:
         key = override.get_key_element()
+        if override.is_sweep_override() and key.startswith(NEVER_SWEPT):
+            raise UsageError(f"{key} cannot be swept" + ("; sweep seed instead" if key == "trainer.seed" else ""))
         values = (
             override.sweep_string_iterator() if override.is_sweep_override() else [override.get_value_element_as_str()]
         )
@@ -281,6 +298,13 @@ def known_keys(overrides: Sequence[str]) -> None:
 def check(config: DictConfig) -> None:
     """Check the parameters of everything that a cell is made of, without making it."""
     external = config.allow_external
+    for name in (config.name, config.dataset.name, config.backbone.name, config.method.name):
+        if not PLAIN_NAME.fullmatch(str(name)):
+            raise UsageError(f"{name!r} is a part of file names; expected letters, digits and . _ + - only")
+    if config.method.run.trained_on not in ("source", "target"):
+        raise unknown("choice of method.run.trained_on", config.method.run.trained_on, ("source", "target"))
+    if config.runtime.threads is not None and config.runtime.threads < 1:
+        raise UsageError(f"runtime.threads={config.runtime.threads}: expected at least 1, or null for all cores")
     for group in ("dataset", "method"):
         validate(config[group], group, external)
     backbone = validate(config.backbone, "backbone", external)
@@ -333,7 +357,7 @@ def validate(node: Mapping[str, Any], where: str, allow_external: bool = False) 
     """
     given = parameters(node)
     found = locate(node, where, allow_external)
-    hints = get_type_hints(vars(found).get("__init__", object.__init__), include_extras=True)
+    hints = get_type_hints(inspect.unwrap(found.__init__), include_extras=True)  # type: ignore[misc]
     signature = inspect.signature(found).parameters
     for name in given:
         if name not in signature:

@@ -4,7 +4,7 @@ import sys
 import time
 from typing import Any
 
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -26,9 +26,9 @@ class Progress(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """Say what came of the cell, and when the last will be done if they go on like this."""
-        record = job_return._return_value
-        if not isinstance(record, Record):
+        if job_return.status != JobStatus.COMPLETED:
             return
+        record: Record = job_return.return_value
         done = 1 if OmegaConf.is_missing(config.hydra.job, "num") else config.hydra.job.num + 1
         left = (time.time() - self.started) / done * (self.cells - done)
         outcome = f"{record.accuracy:6.2f} %" if record.accuracy is not None else f"FAILED: {record.error}"

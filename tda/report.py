@@ -16,7 +16,8 @@ AVERAGE = "Avg"
 GAP = "Gap closed"
 LEGEND = (
     "Accuracy in per cent on the target, mean ± standard deviation over seeds; target labels are used for scoring "
-    "only. *: best in the column. ↓: negative transfer, below the method's own baseline without adaptation. "
+    "only. *: best in the column. ↓: negative transfer, below the method's baseline without adaptation, where the "
+    "table has it. "
     "Oracle rows are trained on target labels (cross-fitted) and never compete for best. Gap closed: (method - "
     "source-only) / (target-trained - source-only) of the averages."
 )
@@ -74,59 +75,70 @@ def tables(records: Iterable[Record]) -> list[Table]:
 def table(dataset: str, cells: pd.DataFrame) -> Table:
     """Make the table of one dataset's cells."""
     tasks = tuple(dict.fromkeys(cells["task"]))
-    means = summary(cells, tasks)
     labels = row_labels(cells)
-    by_setting = {str(name): part for name, part in cells.groupby("setting", sort=False)}
-    compared = [name for name, part in by_setting.items() if part["protocol"].iloc[0] != "oracle"]
-    best = means.loc[compared].max() if compared else pd.Series(dtype=float)
+    parts = {str(name): part for name, part in cells.groupby("setting", sort=False)}
+    means, spreads = {}, {}
+    for name, part in parts.items():
+        by_seed = accuracies(part, tasks)
+        means[name], spreads[name] = by_seed.mean(), by_seed.std(ddof=1)
+    compared = [name for name, part in parts.items() if part["protocol"].iloc[0] != "oracle"]
+    best = pd.DataFrame({name: means[name] for name in compared}, index=[*tasks, AVERAGE]).max(axis=1)
     rows = []
-    for name, part in by_setting.items():
+    for name, part in parts.items():
         first = part.iloc[0]
-        beside = [n for n in compared if by_setting[n].iloc[0]["backbone"] == first["backbone"]]
-        lower = baseline(first["baseline"], [by_setting[n] for n in beside])
-        upper = next(
-            (n for n, p in by_setting.items() if p.iloc[0]["protocol"] == "oracle"
-             and p.iloc[0]["backbone"] == first["backbone"]), None,
-        )  # fmt: skip
-        spread = deviations(part, tasks)
+        lower = counterpart(first, [parts[n] for n in compared], method=first["baseline"])
+        upper = counterpart(first, [part for n, part in parts.items() if n not in compared])
         entries = {
             column: Entry(
-                mean=none_if_nan(means.at[name, column]),
-                std=none_if_nan(spread.get(column)),
+                mean=none_if_nan(means[name][column]),
+                std=none_if_nan(spreads[name][column]),
                 failed=bool((part.loc[part["task"] == column, "status"] == "failed").any()),
-                best=name in compared and bool(means.at[name, column] >= best[column] - 1e-9),
-                negative=lower is not None and bool(means.at[name, column] < means.at[lower, column] - 1e-9),
+                best=name in compared and bool(means[name][column] >= best[column] - 1e-9),
+                negative=lower is not None and bool(means[name][column] < means[lower][column] - 1e-9),
             )
             for column in (*tasks, AVERAGE)
         }
         gap = None
         if lower is not None and upper is not None and name in compared:
-            room = means.at[upper, AVERAGE] - means.at[lower, AVERAGE]
-            gap = none_if_nan(100 * (means.at[name, AVERAGE] - means.at[lower, AVERAGE]) / room) if room > 0 else None
+            room = means[upper][AVERAGE] - means[lower][AVERAGE]
+            gap = none_if_nan(100 * (means[name][AVERAGE] - means[lower][AVERAGE]) / room) if room > 0 else None
         seeds = part["seed"].nunique() or 1
         rows.append(Row(labels[name], first["backbone"], seeds, name not in compared, entries, gap))
     ordered = sorted(rows, key=lambda row: (row.oracle, row.backbone, row.entries[AVERAGE].mean or 0.0, row.label))
     return Table(dataset, tasks, tuple(ordered))
 
 
-def summary(cells: pd.DataFrame, tasks: Iterable[str]) -> pd.DataFrame:
-    """Return mean accuracies, settings x tasks, and their average where every task has been run well."""
-    means = cells.pivot_table("accuracy", "setting", "task", aggfunc="mean", dropna=False)
-    means = means.reindex(index=cells["setting"].unique(), columns=list(tasks)).astype(float)
-    means[AVERAGE] = means.mean(axis=1, skipna=False)
-    return means
+def accuracies(part: pd.DataFrame, tasks: tuple[str, ...]) -> pd.DataFrame:
+    """Return one setting's accuracies, seeds x tasks, and each seed's average where it has every task.
 
-
-def deviations(part: pd.DataFrame, tasks: tuple[str, ...]) -> Mapping[str, float]:
-    """Return the standard deviation over seeds (n - 1) per task, and of the seeds' averages over complete sweeps."""
-    by_seed = part.pivot_table("accuracy", "seed", "task", aggfunc="mean").reindex(columns=list(tasks))
+    A task of which any seed failed counts as failed altogether: what is left would be a choice of seeds.
+    """
+    part = part.assign(seed=part["seed"].fillna(-1), accuracy=part["accuracy"].astype(float))
+    failed = set(part.loc[part["status"] == "failed", "task"])
+    by_seed = part.pivot(index="seed", columns="task", values="accuracy").reindex(columns=list(tasks))
+    by_seed[[task for task in tasks if task in failed]] = float("nan")
     by_seed[AVERAGE] = by_seed.mean(axis=1, skipna=False)
-    return {str(column): float(std) for column, std in by_seed.std(ddof=1).items()}
+    return by_seed
 
 
-def baseline(method: str | None, beside: Iterable[pd.DataFrame]) -> str | None:
-    """Return the setting, among those on the same features, of the method that transfer is measured against."""
-    return next((str(part["setting"].iloc[0]) for part in beside if part["method"].iloc[0] == method), None)
+def counterpart(row: pd.Series, candidates: Iterable[pd.DataFrame], method: str | None = "") -> str | None:
+    """Return the one setting among `candidates` with the same backbone and training as `row`; None if not just one.
+
+    `method`, where it is not empty, is what the candidate must be.
+    """
+    found = [
+        str(part["setting"].iloc[0])
+        for part in candidates
+        if part["backbone"].iloc[0] == row["backbone"]
+        and training(part.iloc[0]) == training(row)
+        and method in ("", part["method"].iloc[0])
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def training(row: pd.Series) -> dict[str, Any]:
+    """Return how a record's network was trained, its seed aside; empty for a shallow method."""
+    return {key: value for key, value in (row["config"].get("trainer") or {}).items() if key != "seed"}
 
 
 def row_labels(cells: pd.DataFrame) -> dict[str, str]:
@@ -223,6 +235,7 @@ def markdown(table: Table) -> str:
 
     head, *rest = heading(table), *body(table, show, lambda gap: f"{gap:.0f} %")
     rule = [":--" if i < 2 else "--:" for i in range(len(head))]
+    rest = [[place.replace("|", "\\|") for place in line] for line in rest]
     return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *rest])
 
 
@@ -253,7 +266,9 @@ def latex(table: Table) -> str:
 
 def escaped(name: str) -> str:
     """Return a name with what LaTeX would read as its own escaped."""
-    return "".join(f"\\{c}" if c in "_%&#$" else c for c in name)
+    return "".join({"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}.get(
+        c, f"\\{c}" if c in "_%&#${}" else c
+    ) for c in name)  # fmt: skip
 
 
 def csv(table: Table) -> str:
@@ -263,6 +278,7 @@ def csv(table: Table) -> str:
             "dataset": table.dataset, "backbone": row.backbone, "method": row.label, "task": column,
             "accuracy": entry.mean, "std": entry.std, "seeds": row.seeds, "oracle": row.oracle,
             "failed": entry.failed, "best": entry.best, "negative_transfer": entry.negative,
+            "gap_closed": row.gap if column == AVERAGE else None,
         }
         for row in table.rows
         for column, entry in row.entries.items()

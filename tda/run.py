@@ -52,10 +52,7 @@ def run(config: DictConfig) -> Record:
     record = store.get(dataset, method, task, key)
     if record is None or record.status == "failed":
         twin = store.twin(dataset, method, key)
-        if twin is not None and twin.status == "ok":
-            record = replace(twin, task=task, source=task.partition("-")[0])
-        else:
-            record = compute(config, key)
+        record = compute(config, key) if twin is None else replace(twin, task=task, source=task.partition("-")[0])
         store.put(record)
     return record
 
@@ -180,11 +177,15 @@ def torch_device(name: str) -> str:
 
 @cache
 def commit() -> str | None:
-    """Return the commit of this source, with ``+`` if it has been changed since; None outside a repository."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    """Return the commit of this source, with ``+`` if it has been changed since; None outside its repository."""
+    here = Path(__file__).resolve().parent
+    git = ["git", "-C", str(here.parent)]
     try:
+        own = [*git, "ls-files", "--error-unmatch", "tda/run.py", "conf/config.yaml"]
+        subprocess.run(own, capture_output=True, check=True)
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True)
+        changed = [*git, "status", "--porcelain", "tda", "conf"]
+        changes = subprocess.run(changed, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
-    return head.stdout.strip() + ("+" if changed.stdout else "")
+    return head.stdout.strip() + ("+" if changes else "")

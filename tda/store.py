@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Literal
 
 from tda.cache import atomic
@@ -99,9 +100,8 @@ class Store:
         """Raise `UsageError` unless records can be written."""
         try:
             self.records.mkdir(parents=True, exist_ok=True)
-            with atomic(self.records / ".writable"):
+            with TemporaryFile(dir=self.records):
                 pass
-            (self.records / ".writable").unlink()
         except OSError as error:
             raise UsageError(
                 f"cannot write to the results folder {str(self.results)!r}: {error.strerror}; choose another with "
@@ -118,13 +118,14 @@ class Store:
         return next(self._read([path]), None) if path.exists() else None
 
     def twin(self, dataset: str, method: str, key: str) -> Record | None:
-        """Return a record of the same computation under another task: an oracle of the same target."""
-        return next(self._read(sorted((self.records / dataset / method).glob(f"[!.]*-{key}.json"))), None)
+        """Return a good record of the same computation under another task: an oracle of the same target."""
+        paths = sorted((self.records / dataset / method).glob(f"[!.]*-{key}.json"))
+        return next((record for record in self._read(paths) if record.status == "ok"), None)
 
     def put(self, record: Record) -> None:
         """Write a record, whole or not at all; it replaces an older one of the same cell."""
         with atomic(self.path(record.dataset, record.method, record.task, record.key)) as path:
-            path.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
+            path.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
     def all(self) -> Iterator[Record]:
         """Yield every record that can be read, in a fixed order; what cannot is named in a warning."""

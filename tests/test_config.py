@@ -51,7 +51,7 @@ def test_key_is_the_same_in_every_process() -> None:
     """A changed key would silently compute every stored cell again."""
     assert key("method=one_nn") == digest(
         {
-            "dataset": {"name": "digits", "_target_": "tda.data.digits.Digits", "cache": ""},
+            "dataset": {"name": "digits", "_target_": "tda.data.digits.Digits", "recipe": 3, "cache": ""},
             "backbone": {"name": "pixels", "_target_": "tda.backbones.pixels.Pixels", "size": 32,
                          "bottleneck": 256, "hidden": [], "discriminator": [100]},
             "method": {"name": "one_nn", "_target_": "tda.methods.shallow.one_nn.OneNN", "standardise": "no"},

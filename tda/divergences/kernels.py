@@ -42,7 +42,7 @@ def median_gamma(X: np.ndarray, Y: np.ndarray, *, at_most: int = 1000) -> float:
     """Return 1 / (2 m), with m the median of ||a - b||^2 over the pairs of the rows of X and Y together.
 
     The median heuristic: exp(-gamma ||a - b||^2) is then exp(-1/2) at the median distance. From a sample
-    larger than `at_most` that many rows at even steps are taken, so the result is deterministic.
+    larger than `at_most` that many rows are drawn, always the same ones.
 
     Raises
     ------
@@ -54,7 +54,8 @@ def median_gamma(X: np.ndarray, Y: np.ndarray, *, at_most: int = 1000) -> float:
     >>> median_gamma(np.array([[0.0], [1.0]]), np.array([[3.0]]))  # distances 1, 2, 3
     0.125
     """
-    thinned = [Z[np.linspace(0, len(Z) - 1, min(len(Z), at_most)).astype(int)] for Z in (X, Y)]
+    draw = np.random.default_rng(0)
+    thinned = [Z[draw.permutation(len(Z))[:at_most]] for Z in (X, Y)]
     pooled = np.concatenate(thinned).astype(np.float64, copy=False)
     squared = euclidean_distances(pooled, squared=True)[np.triu_indices(len(pooled), k=1)]
     median = float(np.median(squared))
