@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         description="A benchmark runner for unsupervised domain adaptation.",
         epilog=dedent("""\
             examples:
-              tda run experiment=demo                     the embedded digits, six tasks, ten methods
+              tda run experiment=demo                     the embedded digits, six tasks, nine methods
               tda run method=tca,coral                    two methods on all six tasks of the digits
               tda report                                  the table of everything in results/
               tda list methods                            what there is"""),
