@@ -20,6 +20,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -250,11 +251,15 @@ def axes(overrides: Sequence[str]) -> dict[str, list[str]]:
         key = override.get_key_element()
         if override.is_sweep_override() and key.startswith(NEVER_SWEPT):
             raise UsageError(f"{key} cannot be swept" + ("; sweep seed instead" if key == "trainer.seed" else ""))
-        values = (
-            override.sweep_string_iterator() if override.is_sweep_override() else [override.get_value_element_as_str()]
-        )
-        grid[key] = [f"{key}={value}" for value in values]
+        grid[key] = expanded(override)
     return {key: grid[key] for key in sorted(grid, key=lambda key: key != "task")}
+
+
+def expanded(override: Override) -> list[str]:
+    """Return the ``key=value`` strings that an override stands for, more than one if it sweeps."""
+    sweep = override.is_sweep_override()
+    values = override.sweep_string_iterator() if sweep else [override.get_value_element_as_str()]
+    return [f"{override.get_key_element()}={value}" for value in values]
 
 
 def is_value(override: str) -> bool:
@@ -281,16 +286,19 @@ def known_keys(overrides: Sequence[str]) -> None:
     """
     with composer():
         try:
-            lines = [str(o.input_line) for o in OverridesParser.create().parse_overrides(list(overrides))]
-            root = compose("config", [line for line in lines if not is_value(line)])
+            typed = OverridesParser.create().parse_overrides(list(overrides))
+            keys = [str(o.input_line).partition("=")[0] for o in typed if is_value(str(o.input_line))]
+            choices = [expanded(o) for o in typed if not is_value(str(o.input_line))]
+            roots = [compose("config", list(choice)) for choice in product(*choices)]
         except HydraException:
             return
-        for key in (line.partition("=")[0] for line in lines if is_value(line)):
+        for root, key in product(roots, keys):
             node: Any = root
             for depth, part in enumerate(key.split(".")):
                 there = [str(k) for k in node] if isinstance(node, DictConfig) else []
                 if part not in there:
                     where = ".".join(key.split(".")[:depth]) or "the configuration"
+                    where += f" {node.name}" if depth and "name" in there else ""
                     raise unknown(f"key of {where}", part, [k for k in there if k[0] != "_"])
                 node = None if OmegaConf.is_missing(node, part) else node[part]
 
@@ -347,7 +355,7 @@ def locate(node: Mapping[str, Any], where: str, allow_external: bool) -> type:
     return found
 
 
-def validate(node: Mapping[str, Any], where: str, allow_external: bool = False) -> type:
+def validate(node: Any, where: str, allow_external: bool = False) -> type:
     """Check a node's parameters against the signature of its class, and return the class.
 
     Raises
@@ -355,6 +363,8 @@ def validate(node: Mapping[str, Any], where: str, allow_external: bool = False) 
     UsageError
         For an unknown, missing, ill-typed or out-of-range parameter.
     """
+    if not isinstance(node, Mapping | DictConfig) or "_target_" not in node:
+        raise UsageError(f"{where}={node}: expected the name of a config in conf/{where}, which names a class")
     given = parameters(node)
     found = locate(node, where, allow_external)
     hints = get_type_hints(inspect.unwrap(found.__init__), include_extras=True)  # type: ignore[misc]

@@ -61,7 +61,10 @@ def compute(config: DictConfig, key: str) -> Record:
     """Build, fit, predict and score one cell."""
     if config.runtime.threads:
         torch.set_num_threads(config.runtime.threads)
-    estimator, task = prepared(config, torch_device(config.runtime.device))
+    try:
+        estimator, task = prepared(config, torch_device(config.runtime.device))
+    except OSError as problem:
+        raise UsageError(f"cannot read or cache {config.dataset.name}: {problem}; see runtime.cache") from problem
     oracle = config.method.run.trained_on == "target"
     accuracy = per_class = error = trace = None
     started = time.perf_counter()

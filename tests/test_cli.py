@@ -160,6 +160,15 @@ class TestRun:
 
 
 MISTAKES = {
+    "parameter of one of two": (["method=tca,one_nn", "method.dim=3"], r"'dim' is not a key of method one_nn"),
+    "trained on": (["method.run.trained_on=targte"], r"did you mean 'target'\?"),
+    "trainer of a method": (["method=dann", "method.run.trainer=foo"], r"trainer=foo: expected the name of a config"),
+    "threads": (["runtime.threads=0"], r"runtime\.threads=0: expected at least 1"),
+    "infinite": (["method=dann", "trainer.lr=inf"], r"trainer\.lr=inf: input should be a finite number"),
+    "cache": (["runtime.cache=/dev/null/x"], r"cannot read or cache digits: .*; see runtime\.cache"),
+    "swept name": (["name=a,b"], r"name cannot be swept"),
+    "trainer seed": (["method=dann", "trainer.seed=0,1"], r"sweep seed instead"),
+    "folder in a name": (["name=../x"], r"part of file names"),
     "dataset": (["dataset=digit"], r"'digit' is not a dataset; did you mean 'digits'\?"),
     "method": (["method=tac"], r"'tac' is not a method; did you mean 'tca'\?"),
     "method in a sweep": (["method=one_nn,corral"], r"'corral' is not a method; did you mean 'coral'\?"),
@@ -167,8 +176,8 @@ MISTAKES = {
     "backbone": (["backbone=resnet"], r"'resnet' is not a backbone"),
     "option": (["sede=1"], r"'sede' is not a key of the configuration; did you mean 'seed'\?"),
     "group": (["metod=tca"], r"'metod' is not a key of the configuration; did you mean 'method'\?"),
-    "parameter": (["method=tca", "method.dmi=3"], r"'dmi' is not a key of method; did you mean 'dim'\?"),
-    "parameter in a sweep": (["method=tca", "method.dmi=3,4"], r"'dmi' is not a key of method; did you mean 'dim'\?"),
+    "parameter": (["method=tca", "method.dmi=3"], r"'dmi' is not a key of method tca; did you mean 'dim'\?"),
+    "parameter in a sweep": (["method=tca", "method.dmi=3,4"], r"'dmi' is not a key of method tca; did you mean 'dim'\?"),
     "added parameter": (["method=tca", "+method.dimm=3"], r"'dimm' is not a parameter of TCA; did you mean 'dim'\?"),
     "wrong type": (["method=tca", "method.dim=many"], r"method\.dim=many: input should be a valid integer"),
     "wrong type at the root": (["seed=one"], r"'one' of type 'str' could not be converted to Integer"),

@@ -47,6 +47,10 @@ def test_key_of_a_deep_method_depends_on_seed_and_trainer() -> None:
     assert len({key("method=dann", o) for o in ("seed=0", "seed=1", "trainer.steps=3", "trainer.lr=0.1")}) == 4
 
 
+def test_whole_floats_are_integers() -> None:
+    assert key("method=tca", "method.lam=1") == key("method=tca", "method.lam=1.0") == key("method=tca")
+
+
 def test_key_is_the_same_in_every_process() -> None:
     """A changed key would silently compute every stored cell again."""
     assert key("method=one_nn") == digest(

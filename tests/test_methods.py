@@ -119,7 +119,7 @@ def test_docstring_gives_parameters_and_reference(cls: type) -> None:
 
 
 @pytest.mark.parametrize("cls", [*implementations()], ids=lambda cls: cls.__name__)
-def test_constructor_is_keyword_only_and_only_assigns(cls: type) -> None:
+def test_constructor_is_keyword_only(cls: type) -> None:
     kinds = {parameter.kind for parameter in inspect.signature(cls).parameters.values()}
     assert kinds <= {inspect.Parameter.KEYWORD_ONLY}
 

@@ -4,6 +4,7 @@ import csv
 import io
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,37 @@ def test_a_failed_or_missing_cell_leaves_no_average() -> None:
     (table,) = report.tables([r for r in records() if not (r.method == "dann" and r.task == "A-B")])
     assert row(table, "dann").entries["A-B"].mean is None
     assert not row(table, "dann").entries["A-B"].failed
+
+
+def test_a_task_of_which_one_seed_failed_is_failed_altogether() -> None:
+    one = [replace(r, status="failed", accuracy=None) if r.key == "dannA-B0" else r for r in records()]
+    (table,) = report.tables(one)
+    entry = row(table, "dann").entries["A-B"]
+    assert entry.failed
+    assert entry.mean is None
+    assert not entry.best
+    assert row(table, "dann").entries["Avg"].mean is None
+
+
+def test_the_average_is_over_the_seeds_that_have_every_task() -> None:
+    (table,) = report.tables([r for r in records() if r.key != "dannB-A1"])
+    assert row(table, "dann").entries["Avg"].mean == pytest.approx((70 + 59) / 2)
+    assert row(table, "dann").entries["Avg"].std is None
+
+
+def test_transfer_is_measured_against_the_baseline_that_was_trained_the_same_way() -> None:
+    def trained(steps: int, method: str, accuracy: float) -> Record:
+        return record(
+            key=f"{method}{steps}", setting=f"{method}{steps}", method=method, label=method, accuracy=accuracy,
+            baseline=None if method == "source_only" else "source_only", config={"trainer": {"steps": steps}},
+        )  # fmt: skip
+
+    made = [trained(5, "source_only", 40.0), trained(2000, "source_only", 80.0), trained(2000, "dann", 75.0)]
+    for order in (made, made[::-1]):
+        (table,) = report.tables(order)
+        assert row(table, "dann").entries["O-P"].negative
+    (table,) = report.tables([made[0], made[2]])
+    assert not row(table, "dann").entries["O-P"].negative
 
 
 def test_settings_of_one_method_are_told_apart() -> None:
