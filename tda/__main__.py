@@ -139,17 +139,16 @@ def sweep(overrides: Sequence[str]) -> int:
     config = plan.cells[0].config
     store = Store(config.results)
     store.check_writable()
-    wanted = list(dict.fromkeys(cell.address for cell in plan.cells))
+    wanted = {cell.address: cell.config.method for cell in plan.cells}
     done = {place for place in wanted if (record := store.get(*place)) is not None and record.status == "ok"}
     missing = [cell for cell in plan.cells if cell.address not in done]
     print(f"{len(wanted)} cells: {len(done)} done already, {len(wanted) - len(done)} to run", file=sys.stderr)
     if missing:
         grid, launched = plan.only(missing)
         launch([*grid, f"hydra.callbacks.progress.cells={launched}"], overrides)
-    shown = {cell.address: cell.config.method for cell in plan.cells}
     records = [
         replace(record, label=method.label, baseline=method.run.baseline)
-        for place, method in shown.items()
+        for place, method in wanted.items()
         if (record := store.get(*place)) is not None
     ]
     if records:

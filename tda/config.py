@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from itertools import product
 from math import prod
@@ -78,7 +79,7 @@ class Cell:
     overrides: tuple[str, ...]
     config: DictConfig
 
-    @property
+    @cached_property
     def address(self) -> tuple[str, str, str, str]:
         """Where its record is: dataset, method, task, and the hash of all that the result depends on."""
         return address(self.config)
