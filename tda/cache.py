@@ -35,6 +35,8 @@ def atomic(path: Path) -> Iterator[Path]:
 def built(path: Path, build: Callable[[Path], object]) -> Path:
     """Return `path`, built by ``build(temporary_path)`` if it is not there; of two processes one builds, one waits.
 
+    What a process left that was killed while it built is removed.
+
     Parameters
     ----------
     path : Path
@@ -46,6 +48,8 @@ def built(path: Path, build: Callable[[Path], object]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):
             if not path.exists():
+                for abandoned in path.parent.glob(f".{path.name}.*.tmp"):
+                    abandoned.unlink()
                 with atomic(path) as temporary:
                     build(temporary)
     return path

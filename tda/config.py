@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-from itertools import product
+from itertools import permutations, product
 from math import prod
 from pathlib import Path
 from typing import Any, cast, get_type_hints
@@ -28,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from tda.backbones.weights import fingerprint
 from tda.errors import UsageError, unknown
 from tda.resources import folder
 
@@ -72,6 +73,41 @@ class Root:
 ConfigStore.instance().store(name="schema", node=Root)
 
 
+def below(root: str) -> list[Path]:
+    """Return what lies in a folder, hidden things left out, in the order of the names."""
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"dataset.root={root}: no such folder; give the one that holds the domains")
+    return sorted(path for path in folder.iterdir() if path.name[0] != ".")
+
+
+def folders_in(root: str) -> dict[str, str]:
+    """Return the folders below `root`, by name: the domains of a folder of images."""
+    return {path.name: path.name for path in below(root) if path.is_dir()}
+
+
+def files_in(root: str) -> dict[str, str]:
+    """Return the files in `root` by their name without suffix: the domains of a folder of features."""
+    return {path.stem: path.name for path in below(root) if path.is_file()}
+
+
+def every_pair(domains: Mapping[str, Any] | Sequence[str]) -> str:
+    """Return every ordered pair of two domains as tasks, separated by commas.
+
+    Examples
+    --------
+    >>> every_pair(["A", "D", "W"])
+    'A-D,A-W,D-A,D-W,W-A,W-D'
+    """
+    if len(list(domains)) < 2:
+        raise UsageError(f"expected at least two domains, given {', '.join(map(str, domains)) or 'none'}")
+    return ",".join(f"{source}-{target}" for source, target in permutations(map(str, domains), 2))
+
+
+for name, resolver in (("folders_in", folders_in), ("files_in", files_in), ("every_pair", every_pair)):
+    OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
 @dataclass(frozen=True)
 class Cell:
     """One job of a sweep: what was typed for it, and the resolved configuration."""
@@ -113,12 +149,15 @@ def identity(config: DictConfig) -> dict[str, Any]:
     """Return all that a cell's result depends on: dataset, task, backbone, method and, where used, trainer and seed.
 
     Runtime, labels and what only concerns the table are left out; the seed is in where a method or its trainer names
-    it, so a deterministic method has one cell however many seeds are swept. An oracle depends on the target alone.
+    it, so a deterministic method has one cell however many seeds are swept. An oracle depends on the target alone. A
+    file of weights stands for its content, wherever it is.
     """
     masked = changed(config, {"runtime": {"threads": None, "device": "", "cache": "", "data": ""}})
     plain = {group: resolved(masked[group]) for group in ("dataset", "backbone", "method")}
-    for shown in ("tasks", "features", "network"):
-        del plain["dataset"][shown]
+    for described in ("tasks", "features", "network", "counts"):
+        plain["dataset"].pop(described, None)
+    if (weights := plain["backbone"].get("weights", "none")) != "none":
+        plain["backbone"]["weights"] = fingerprint(weights)
     run = plain["method"].pop("run")
     del plain["method"]["label"]
     domains = config.task if run["trained_on"] == "source" else config.task.rpartition("-")[2]
@@ -294,6 +333,10 @@ def known_keys(overrides: Sequence[str]) -> None:
         except HydraException:
             return
         for root, key in product(roots, keys):
+            if key.startswith("backbone.") and "_target_" not in root.backbone:
+                raise UsageError(
+                    f"{key}: backbone=auto has no settings; name the backbone too: backbone={root.backbone.name}"
+                )
             node: Any = root
             for depth, part in enumerate(key.split(".")):
                 there = [str(k) for k in node] if isinstance(node, DictConfig) else []
@@ -326,13 +369,14 @@ def check(config: DictConfig) -> None:
         )
 
 
-NOT_PARAMETERS = {"_target_", "name", "label", "run", "features", "network"}
+NOT_PARAMETERS = {"_target_", "label", "run", "features", "network", "frozen", "download"}
 
 
-def parameters(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a config node passes to the constructor of its ``_target_``."""
-    plain = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True)) if isinstance(node, DictConfig) else node
-    return {str(k): v for k, v in plain.items() if k not in NOT_PARAMETERS}
+def parameters(node: Mapping[str, Any], found: type) -> dict[str, Any]:
+    """Return what a config node passes to the constructor of the class that it names; the name only where it asks."""
+    plain = resolved(node) if isinstance(node, DictConfig) else node
+    unasked = {"name"} - set(inspect.signature(found).parameters)
+    return {str(k): v for k, v in plain.items() if k not in NOT_PARAMETERS | unasked}
 
 
 def locate(node: Mapping[str, Any], where: str, allow_external: bool) -> type:
@@ -366,8 +410,8 @@ def validate(node: Any, where: str, allow_external: bool = False) -> type:
     """
     if not isinstance(node, Mapping | DictConfig) or "_target_" not in node:
         raise UsageError(f"{where}={node}: expected the name of a config in conf/{where}, which names a class")
-    given = parameters(node)
     found = locate(node, where, allow_external)
+    given = parameters(node, found)
     hints = get_type_hints(inspect.unwrap(found.__init__), include_extras=True)  # type: ignore[misc]
     signature = inspect.signature(found).parameters
     for name in given:
@@ -391,7 +435,7 @@ def validate(node: Any, where: str, allow_external: bool = False) -> type:
 def build(node: Mapping[str, Any], where: str, allow_external: bool = False) -> Any:
     """Construct what a config node names, and what its parameters name in turn."""
     found = validate(node, where, allow_external)
-    arguments = parameters(node)
+    arguments = parameters(node, found)
     for name, value in arguments.items():
         if isinstance(value, dict) and "_target_" in value:
             arguments[name] = build(value, f"{where}.{name}", allow_external)

@@ -18,7 +18,6 @@ from sklearn.metrics import accuracy_score, recall_score
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
-from tda.backbones.base import Backbone
 from tda.backbones.features import features
 from tda.config import address, build, complete, digest, identity, seeded, setting
 from tda.data.base import Dataset
@@ -95,6 +94,8 @@ def compute(config: DictConfig, key: str) -> Record:
         accuracy=accuracy,
         accuracy_per_class=per_class,
         scored=len(task.test.y),
+        data={domain.name: domain.fingerprint for domain in (task.source, task.target) if domain.fingerprint},
+        skipped=[file for domain in (task.source, task.target) for file in domain.skipped],
         seconds=round(time.perf_counter() - started, 3),
         error=error,
         traceback=trace,
@@ -128,22 +129,28 @@ def cross_fitted(estimator: Estimator, task: Task) -> np.ndarray:
 
 
 def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
-    """Return the estimator and the task as it sees it: features for a shallow method, images for a deep one."""
+    """Return the estimator and the task as it sees it.
+
+    A shallow method and a deep one on a frozen backbone see features, a deep one otherwise images.
+    """
     external = config.allow_external
     task = dataset(OmegaConf.to_yaml(config.dataset, resolve=True), external).task(config.task)
-    if config.method.run.trainer is not None:
-        learner = Learner(
-            method=partial(build, config.method, "method", external),
-            trainer=build(config.method.run.trainer, "trainer", external),
-            backbone=partial(build, config.backbone, "backbone", external),
-            device=device,
-        )
-        return learner, task
-    see = partial(seen, backbone=OmegaConf.to_yaml(config.backbone, resolve=True), device=device, external=external)
-    target = see(task.target)
-    test = target if task.transductive else see(task.test)
-    task = replace(task, source=see(task.source), target=target, test=test)
-    return build(config.method, "method", external), task
+    shallow = config.method.run.trainer is None
+    if shallow or config.backbone.get("frozen"):
+        node = OmegaConf.to_yaml(config.backbone, resolve=True)
+        see = partial(seen, backbone=node, device=device, cache=config.runtime.cache, external=external)
+        target = see(task.target)
+        test = target if task.transductive else see(task.test)
+        task = replace(task, source=see(task.source), target=target, test=test)
+    if shallow:
+        return build(config.method, "method", external), task
+    learner = Learner(
+        method=partial(build, config.method, "method", external),
+        trainer=build(config.method.run.trainer, "trainer", external),
+        backbone=partial(build, config.backbone, "backbone", external),
+        device=device,
+    )
+    return learner, task
 
 
 @lru_cache(maxsize=8)
@@ -154,10 +161,11 @@ def dataset(node: str, external: bool) -> Dataset:
 
 
 @lru_cache(maxsize=8)
-def seen(domain: Domain, backbone: str, device: str, external: bool) -> Domain:
+def seen(domain: Domain, backbone: str, device: str, cache: str, external: bool) -> Domain:
     """Return a domain as a backbone shows it to a shallow method; computed once in a process."""
-    network: Backbone = build(yaml.safe_load(backbone), "backbone", external)
-    return replace(domain, x=features(domain, network.to(device).eval()))
+    node = yaml.safe_load(backbone)
+    x = features(domain, node, partial(build, node, "backbone", external), torch.device(device), Path(cache))
+    return replace(domain, x=x)
 
 
 def torch_device(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from tda.cache import atomic
 from tda.errors import UsageError
 
-FORMAT = 1
+FORMAT = 2
 log = logging.getLogger(__name__)
 
 
@@ -41,6 +41,10 @@ class Record:
         Per cent, by class name.
     scored : int or None
         Number of scored samples; one of them is ``100 / scored`` points.
+    data : dict of str to str
+        Fingerprint of what each domain was read from, where it has one.
+    skipped : list of str
+        Files of the dataset that could not be read and were left out.
     seconds : float
         Wall time of fit and predict.
     error, traceback : str or None
@@ -73,6 +77,8 @@ class Record:
     accuracy: float | None
     accuracy_per_class: dict[str, float] | None
     scored: int | None
+    data: dict[str, str]
+    skipped: list[str]
     seconds: float
     error: str | None
     traceback: str | None

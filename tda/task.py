@@ -14,14 +14,20 @@ class Domain:
     name : str
         Short name, as in ``A-W``.
     x : ndarray
-        ``(n, d)`` float features, ``(n, h, w, c)`` uint8 images or ``(n,)`` image paths.
+        ``(n, d)`` float features or ``(n, h, w[, c])`` uint8 images, which may lie in a memory-mapped file.
     y : ndarray of int64, shape (n,)
         Class indices. Only the runner reads those of a target.
+    fingerprint : str
+        Hash of what the samples were read from; empty where nothing is worth keeping between runs.
+    skipped : tuple of str
+        Files that could not be read and are not among the samples.
     """
 
     name: str
     x: np.ndarray
     y: np.ndarray
+    fingerprint: str = ""
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.x) != len(self.y):

@@ -9,7 +9,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from tda.augment import Affine
-from tda.backbones.base import Backbone, Given, Network, resident
+from tda.backbones.base import Backbone, Network, resident
+from tda.backbones.given import Given
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 
 SCORING_BATCH = 512
@@ -175,7 +176,7 @@ class Learner:
     def _prepared(self, xs: Tensor, xt: Tensor) -> DeepMethod:
         backbone = self.backbone()
         if xs.ndim == 2:
-            backbone = Given(backbone, width=xs.shape[1])
+            backbone = Given.instead_of(backbone, xs.shape[1])
         elif backbone.channel_means is None:
             backbone.mean.copy_(channel_means(xs, xt))
         method = self.method()

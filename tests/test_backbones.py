@@ -5,11 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from tda.backbones.base import Backbone, Given, Network, perceptron, resident, standardise
-from tda.backbones.features import features
+from tda.backbones.base import Backbone, Network, perceptron, resident, standardise
 from tda.backbones.ganin import LeNet, SVHNNet
+from tda.backbones.given import Given
 from tda.backbones.pixels import Pixels
-from tda.task import Domain
 
 
 def lenet(size: int = 32) -> LeNet:
@@ -60,7 +59,7 @@ def test_images_are_scaled_and_centred() -> None:
 
 def test_pixels_are_the_image_row_by_row() -> None:
     backbone = Pixels(size=32, bottleneck=None, hidden=[], discriminator=[])
-    seen = features(Domain("A", images(), np.zeros(4, dtype=np.int64)), backbone)
+    seen = backbone(torch.from_numpy(images())).numpy()
     np.testing.assert_allclose(seen, images().reshape(4, -1) / 255, atol=1e-6)
     assert seen.dtype == np.float32
 
@@ -70,11 +69,10 @@ def test_grey_images_get_three_equal_channels() -> None:
     assert torch.equal(resident(grey, torch.device("cpu")), torch.from_numpy(np.stack([grey] * 3, -1)))
 
 
-def test_features_of_features_are_themselves() -> None:
+def test_given_features_are_themselves() -> None:
     x = np.random.default_rng(0).standard_normal((5, 7)).astype(np.float32)
     backbone = Pixels(size=32, bottleneck=3, hidden=[], discriminator=[4])
-    assert features(Domain("A", x, np.zeros(5, dtype=np.int64)), backbone) is x
-    given = Given(backbone, width=7)
+    given = Given.instead_of(backbone, 7)
     assert torch.equal(given(torch.from_numpy(x)), torch.from_numpy(x))
     assert Network(given, classes=2)(torch.from_numpy(x)).features.shape == (5, 3)
 
@@ -95,6 +93,6 @@ def test_initial_weights_keep_the_variance_of_relu_networks() -> None:
 
 
 def test_torchvision_imports_beside_any_build_of_torch() -> None:
-    from tda.backbones.vision import torchvision
+    from tda.vision import torchvision
 
     assert torchvision.models.resnet18(weights=None).fc.out_features == 1000

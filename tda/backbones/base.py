@@ -60,31 +60,6 @@ class Backbone(nn.Module, ABC):
         """Map standardised images (n, 3, size, size) to features (n, width)."""
 
 
-class Given(Backbone):
-    """Features that were computed before: nothing is left for a backbone to do.
-
-    Parameters
-    ----------
-    like : Backbone
-        The backbone that they come from; gives the sizes of what stands on top.
-    width : int
-        Number of features.
-    """
-
-    def __init__(self, like: Backbone, *, width: int) -> None:
-        super().__init__(
-            size=like.size, bottleneck=like.bottleneck, hidden=like.hidden, discriminator=like.discriminator
-        )
-        self.width = width
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the features (n, width) as they are."""
-        return images
-
-    def extract(self, x: Tensor) -> Tensor:
-        return x
-
-
 class Network(nn.Module):
     """Backbone, bottleneck and head; what a deep method trains.
 

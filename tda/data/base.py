@@ -1,10 +1,11 @@
 """What every dataset offers: named domains over one set of classes, and its source -> target tasks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from tda.errors import unknown
+from tda.errors import UsageError, unknown
 from tda.task import Domain, Task
 
 
@@ -24,13 +25,21 @@ class Dataset(ABC):
         Short name -> what it is: ``{"A": "amazon"}``.
     classes : tuple of str
         Class names in the order of the labels.
+    counts : mapping or None
+        Published number of samples of each domain, or of each class of each domain, where there is one.
     """
 
     name: str
     domains: Mapping[str, str]
     classes: tuple[str, ...]
+    counts: Mapping[str, int | Mapping[str, int]] | None = None
 
     def __init__(self, *, tasks: str) -> None:
+        for domain in self.domains:
+            if "-" in domain:
+                raise UsageError(
+                    f"{domain!r} names a domain; expected a name without a hyphen, as it is part of a task's"
+                )
         self.tasks = tuple(task.strip() for task in tasks.split(","))
         self.domain = lru_cache(maxsize=None)(self.load)
 
@@ -56,3 +65,19 @@ class Dataset(ABC):
         source, target = self.pair(task)
         scored = self.domain(target)
         return Task(self.name, self.domain(source), scored, scored, self.classes)
+
+    def census(self, name: str) -> Counter[str]:
+        """Return the number of samples of each class of a domain."""
+        return Counter(self.classes[label] for label in self.domain(name).y)
+
+    def differences(self, name: str) -> Iterator[str]:
+        """Yield, as one line each, how a domain differs from the published classes and counts."""
+        there, published = self.census(name), (self.counts or {}).get(name)
+        where = f"{self.name} {name} ({self.domains[name]})"
+        if isinstance(published, Mapping):
+            for label in dict.fromkeys([*published, *there]):
+                found, expected = there[label], published.get(label, 0)
+                if found != expected:
+                    yield f"{where} has {found or 'no'} samples of class {label!r}, published {expected}"
+        elif published is not None and there.total() != published:
+            yield f"{where} has {there.total()} samples, published {published}"

@@ -1,0 +1,254 @@
+"""Folders and lists of images, on small trees made here, and what is wrong with them."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tda import cache
+from tda.vision import torchvision
+from tda.data.images import ImageFolder, UnreadableImageError, decoded
+from tda.errors import UsageError
+
+
+def paint(path: Path, size: tuple[int, int] = (40, 30), mode: str = "RGB", seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path)
+    return path
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two domains, one with the folder ``images`` in between, of two classes."""
+    for domain in ("amazon/images", "webcam"):
+        for label, count in (("bike", 3), ("mug", 2)):
+            for i in range(count):
+                paint(tmp_path / "data" / domain / label / f"{i}.png", seed=10 * i + len(domain) + count)
+    return tmp_path / "data"
+
+
+def dataset(root: Path, **changes: Any) -> ImageFolder:
+    settings: dict[str, Any] = {
+        "name": "toy", "root": str(root), "domains": {"A": "amazon", "W": "webcam"}, "tasks": "A-W,W-A",
+        "classes": None, "counts": None, "lists": None, "size": 16, "resize": "shorter", "corrupt": "skip",
+        "cache": str(root.parent / "cache"),
+    }  # fmt: skip
+    return ImageFolder(**(settings | changes))
+
+
+def test_both_layouts_are_read_in_a_fixed_order(tree: Path) -> None:
+    task = dataset(tree).task("A-W")
+    assert task.classes == ("bike", "mug")
+    for domain in (task.source, task.target):
+        assert domain.x.shape == (5, 16, 16, 3)
+        assert domain.y.tolist() == [0, 0, 0, 1, 1]
+    first = decoded(tree / "webcam" / "bike" / "0.png", 16, "shorter")
+    np.testing.assert_array_equal(task.target.x[0], first)
+    assert isinstance(task.target.x, np.memmap)
+    assert not task.target.x.flags.writeable
+
+
+def test_domain_folders_alone_are_their_own_names(tree: Path) -> None:
+    assert dataset(tree, domains=["amazon", "webcam"]).domain("amazon").name == "amazon"
+
+
+def test_the_order_of_the_class_names_is_the_labels(tree: Path) -> None:
+    assert dataset(tree, classes=["mug", "bike"]).domain("W").y.tolist() == [1, 1, 1, 0, 0]
+
+
+def test_list_files_name_images_and_labels(tree: Path) -> None:
+    (tree / "a.txt").write_text("amazon/images/bike/1.png 0\namazon/images/mug/0.png 1\n\n")
+    (tree / "w.txt").write_text("webcam/mug/0.png mug\nwebcam/bike/2.png bike\n")
+    lists = {"A": "a.txt", "W": "w.txt"}
+    made = dataset(tree, lists=lists, domains=lists, classes=["bike", "mug"])
+    assert made.domain("A").y.tolist() == [0, 1]
+    assert made.domain("W").y.tolist() == [1, 0]
+    (tree / "w.txt").write_text("webcam/mug/0.png 11\nwebcam/mug/1.png 2\n")
+    (tree / "a.txt").write_text("amazon/images/mug/0.png 2\n")
+    assert dataset(tree, lists=lists, domains=lists).classes == ("2", "11")
+    (tree / "w.txt").write_text("nothing\n")
+    with pytest.raises(UsageError, match=r"w.txt, line 1: expected `path label`, given 'nothing'"):
+        dataset(tree, lists=lists, domains=lists).domain("W")
+    (tree / "w.txt").write_text("webcam/mug/0.png 7\n")
+    with pytest.raises(UsageError, match="'7' is neither a class of toy nor an index"):
+        dataset(tree, lists=lists, domains=lists, classes=["bike", "mug"]).domain("W")
+
+
+@pytest.mark.parametrize("size", [(64, 64), (300, 300), (257, 431), (431, 257), (50, 40)])
+def test_images_are_resized_as_torchvision_does(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = paint(tmp_path / "image.png", size)
+    transforms = torchvision.transforms
+    with Image.open(path) as image:
+        cropped = transforms.CenterCrop(224)(transforms.Resize(256)(image))
+        squashed = transforms.Resize((256, 256))(image)
+    np.testing.assert_array_equal(decoded(path, 256, "shorter")[16:240, 16:240], np.asarray(cropped))
+    np.testing.assert_array_equal(decoded(path, 256, "squash"), np.asarray(squashed))
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "LA", "1", "I;16"])
+def test_images_of_any_mode_become_rgb(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / f"image.{'jpg' if mode == 'CMYK' else 'png'}"
+    if mode == "I;16":
+        Image.fromarray(np.full((20, 20), 300, dtype=np.uint16)).save(path)
+    else:
+        paint(path, (20, 20), mode)
+    image = decoded(path, 16, "shorter")
+    assert (image.shape, image.dtype) == ((16, 16, 3), np.uint8)
+    if mode in {"L", "LA", "1", "I;16"}:
+        assert (image[..., 0] == image[..., 1]).all()
+
+
+def test_an_image_of_one_pixel_is_an_image(tmp_path: Path) -> None:
+    image = decoded(paint(tmp_path / "one.png", (1, 1)), 16, "shorter")
+    assert (image == image[0, 0]).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_image_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.png"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=r"broken\.png"):
+        decoded(path, 16, "shorter")
+
+
+def test_a_truncated_image_and_one_too_oblong_are_unreadable(tmp_path: Path) -> None:
+    whole = paint(tmp_path / "whole.jpg", (200, 200))
+    half = tmp_path / "half.jpg"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    for path in (half, paint(tmp_path / "line.png", (500, 1))):
+        with pytest.raises(UnreadableImageError):
+            decoded(path, 16, "shorter")
+
+
+def test_unreadable_images_are_skipped_and_named(tree: Path) -> None:
+    (tree / "webcam" / "bike" / "1.png").write_bytes(b"broken")
+    domain = dataset(tree).domain("W")
+    assert domain.skipped == ("webcam/bike/1.png",)
+    assert domain.y.tolist() == [0, 0, 1, 1]
+    assert len(domain.x) == 4
+    np.testing.assert_array_equal(domain.x[1], decoded(tree / "webcam" / "bike" / "2.png", 16, "shorter"))
+    for _ in ("decoding", "from the cache of the other setting"):
+        with pytest.raises(UsageError, match=r"webcam/bike/1\.png is not a readable image; mend it"):
+            dataset(tree, corrupt="strict").domain("W")
+
+
+def test_strict_stops_at_the_first_unreadable_image_and_keeps_nothing(tree: Path) -> None:
+    (tree / "webcam" / "bike" / "1.png").write_bytes(b"broken")
+    with pytest.raises(UsageError, match=r"1\.png is not a readable image"):
+        dataset(tree, corrupt="strict").domain("W")
+    assert not list((tree.parent / "cache").rglob("*.npy"))
+
+
+def remove_domain(root: Path) -> None:
+    shutil.rmtree(root / "webcam")
+
+
+def remove_class(root: Path) -> None:
+    shutil.rmtree(root / "webcam" / "mug")
+
+
+def remove_image(root: Path) -> None:
+    (root / "webcam" / "mug" / "1.png").unlink()
+
+
+def empty_domain(root: Path) -> None:
+    remove_domain(root)
+    (root / "webcam").mkdir()
+
+
+PUBLISHED = {"A": {"bike": 3, "mug": 2}, "W": {"bike": 3, "mug": 2}}
+
+
+@pytest.mark.parametrize(
+    ("damage", "counts", "message"),
+    [
+        (
+            remove_domain,
+            None,
+            r"toy: no folder '.*webcam'; expected .*/\{amazon,webcam\}/<class>/\*\.jpg .*tda data fetch",
+        ),
+        (empty_domain, None, r"toy: no images in '.*webcam'; expected"),
+        (remove_class, None, r"toy W \(webcam\) has no images of class 'mug'"),
+        (remove_class, PUBLISHED, r"toy W \(webcam\) has no samples of class 'mug', published 2; .*counts=null"),
+        (remove_image, PUBLISHED, r"toy W \(webcam\) has 1 samples of class 'mug', published 2"),
+        (remove_image, {"W": 5}, r"toy W \(webcam\) has 4 samples, published 5"),
+    ],
+)
+def test_what_is_missing_is_named(tree: Path, damage: Callable[[Path], None], counts: Any, message: str) -> None:
+    damage(tree)
+    with pytest.raises(UsageError, match=message):
+        dataset(tree, counts=counts).domain("W")
+
+
+def test_a_changed_file_is_read_again(tree: Path) -> None:
+    before = dataset(tree).domain("W")
+    paint(tree / "webcam" / "bike" / "0.png", seed=99)
+    after = dataset(tree).domain("W")
+    assert before.fingerprint != after.fingerprint
+    assert not np.array_equal(before.x[0], after.x[0])
+
+
+def test_a_second_reader_decodes_nothing(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset(tree).domain("W")
+    monkeypatch.setattr("tda.data.images.decoded", None)
+    dataset(tree).domain("W")
+
+
+def test_a_full_disk_leaves_nothing_half_made(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np.memmap, "flush", full)
+    with pytest.raises(OSError, match="No space left"):
+        dataset(tree).domain("W")
+    assert not [path for path in (tree.parent / "cache").rglob("*") if path.suffix in {".npy", ".tmp"}]
+    monkeypatch.undo()
+    assert len(dataset(tree).domain("W").x) == 5
+
+
+def slow(path: Path) -> None:
+    path.write_bytes(b"half")
+    path.parent.joinpath("begun").touch()
+    time.sleep(60)
+
+
+def test_a_builder_that_is_killed_leaves_nothing_and_the_next_one_builds(tmp_path: Path) -> None:
+    wanted = tmp_path / "array.npy"
+    victim = multiprocessing.get_context("spawn").Process(target=cache.built, args=(wanted, slow))
+    victim.start()
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.02)
+    os.kill(victim.pid or 0, signal.SIGKILL)
+    victim.join()
+    assert not wanted.exists()
+    cache.built(wanted, lambda path: path.write_bytes(b"whole"))
+    assert wanted.read_bytes() == b"whole"
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def count_builds(folder: Path) -> None:
+    def build(path: Path) -> None:
+        (folder / f"built-{os.getpid()}").touch()
+        time.sleep(0.3)
+        path.write_bytes(b"whole")
+
+    cache.built(folder / "array.npy", build)
+
+
+def test_of_two_processes_one_builds(tmp_path: Path) -> None:
+    both = [multiprocessing.get_context("spawn").Process(target=count_builds, args=(tmp_path,)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert len(list(tmp_path.glob("built-*"))) == 1
