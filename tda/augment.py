@@ -1,9 +1,15 @@
 """Augmentation of a batch of images, on the device that holds it."""
 
+from collections.abc import Sequence
+from math import log
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
+
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Affine:
@@ -34,7 +40,63 @@ class Affine:
         matrices = torch.stack(
             [size * angle.cos(), -size * angle.sin(), across, size * angle.sin(), size * angle.cos(), down], dim=1
         ).view(n, 2, 3)
-        x = images.permute(0, 3, 1, 2).float()
-        grid = F.affine_grid(matrices, list(x.shape), align_corners=False)
-        moved = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-        return moved.round_().to(torch.uint8).permute(0, 2, 3, 1)
+        return resampled(images, matrices, images.shape[1:3])
+
+
+class CropFlip:
+    """Cut a random part out of each image of a batch, scale it to `size` x `size` pixels, and mirror half of them.
+
+    The part's share of the image's area is uniform in [`smallest`, `largest`], its ratio of width to height
+    log-uniform in [1 / `ratio`, `ratio`], its place uniform; a part longer than the image is cut to it.
+    ``smallest = largest = (224/256)^2, ratio = 1`` is the random crop of 224 out of 256 pixels.
+
+    Parameters
+    ----------
+    size : int
+        Side of the result in pixels.
+    smallest, largest : float
+        Of the share of the area.
+    ratio : float
+        Greatest ratio of the sides.
+    flip : bool
+        Mirror an image with probability 1/2.
+
+    References
+    ----------
+    C. Szegedy et al. Going deeper with convolutions. CVPR 2015, section 6.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: PositiveInt,
+        smallest: Share,
+        largest: Share,
+        ratio: Annotated[float, Field(ge=1)],
+        flip: bool,
+    ) -> None:
+        self.size = size
+        self.smallest = smallest
+        self.largest = largest
+        self.ratio = ratio
+        self.flip = flip
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return parts (n, size, size, 3), uint8, of uint8 images (n, h, w, 3)."""
+        area, stretch, across, down, mirror = torch.rand(5, len(images), device=images.device)
+        share = self.smallest + (self.largest - self.smallest) * area
+        aspect = torch.exp(log(self.ratio) * (2 * stretch - 1))
+        width, height = (share * aspect).sqrt().clamp(max=1), (share / aspect).sqrt().clamp(max=1)
+        left, top = (1 - width) * (2 * across - 1), (1 - height) * (2 * down - 1)
+        sign = torch.where((mirror < 0.5) & self.flip, -1.0, 1.0)
+        zero = torch.zeros_like(width)
+        matrices = torch.stack([sign * width, zero, left, zero, height, top], dim=1).view(-1, 2, 3)
+        return resampled(images, matrices, (self.size, self.size))
+
+
+def resampled(images: Tensor, matrices: Tensor, sides: Sequence[int]) -> Tensor:
+    """Return uint8 images (n, h, w, 3) under maps (n, 2, 3) from its places in [-1, 1] to theirs."""
+    x = images.permute(0, 3, 1, 2).float()
+    grid = F.affine_grid(matrices, [len(images), 3, *sides], align_corners=False)
+    moved = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    return moved.round_().to(torch.uint8).permute(0, 2, 3, 1)

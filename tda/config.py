@@ -154,8 +154,9 @@ def identity(config: DictConfig) -> dict[str, Any]:
     """
     masked = changed(config, {"runtime": {"threads": None, "device": "", "cache": "", "data": ""}})
     plain = {group: resolved(masked[group]) for group in ("dataset", "backbone", "method")}
-    for described in ("tasks", "features", "network", "counts"):
+    for described in ("tasks", "features", "network", "counts", "download"):
         plain["dataset"].pop(described, None)
+    plain["backbone"].pop("augment", None)
     if (weights := plain["backbone"].get("weights", "none")) != "none":
         plain["backbone"]["weights"] = fingerprint(weights)
     run = plain["method"].pop("run")
@@ -369,14 +370,15 @@ def check(config: DictConfig) -> None:
         )
 
 
-NOT_PARAMETERS = {"_target_", "label", "run", "features", "network", "frozen", "download"}
+# Keys that describe a choice: a class is given one only if it asks for it.
+DESCRIBING = {"_target_", "name", "label", "run", "features", "network", "frozen", "download", "augment"}
 
 
 def parameters(node: Mapping[str, Any], found: type) -> dict[str, Any]:
-    """Return what a config node passes to the constructor of the class that it names; the name only where it asks."""
+    """Return what a config node passes to the constructor of the class that it names."""
     plain = resolved(node) if isinstance(node, DictConfig) else node
-    unasked = {"name"} - set(inspect.signature(found).parameters)
-    return {str(k): v for k, v in plain.items() if k not in NOT_PARAMETERS | unasked}
+    left_out = DESCRIBING - set(inspect.signature(found).parameters)
+    return {str(k): v for k, v in plain.items() if k not in left_out}
 
 
 def locate(node: Mapping[str, Any], where: str, allow_external: bool) -> type:

@@ -65,13 +65,15 @@ def compute(config: DictConfig, key: str) -> Record:
     except OSError as problem:
         raise UsageError(f"cannot read or cache {config.dataset.name}: {problem}; see runtime.cache") from problem
     oracle = config.method.run.trained_on == "target"
-    accuracy = per_class = error = trace = None
+    accuracy = per_class = curve = error = trace = None
     started = time.perf_counter()
     try:
         with threadpool_limits(config.runtime.threads):
             predicted = cross_fitted(estimator, task) if oracle else adapted(estimator, task)
         accuracy = 100 * float(accuracy_score(task.test.y, predicted))
         recall = recall_score(task.test.y, predicted, labels=range(len(task.classes)), average=None, zero_division=0)
+        if isinstance(estimator, Learner) and estimator.trace_ and not oracle:
+            curve = [(step, 100 * float(accuracy_score(task.test.y, guess))) for step, guess in estimator.trace_]
         per_class = {name: 100 * float(r) for name, r in zip(task.classes, recall, strict=True)}
     except UsageError:
         raise
@@ -93,6 +95,8 @@ def compute(config: DictConfig, key: str) -> Record:
         status="ok" if error is None else "failed",
         accuracy=accuracy,
         accuracy_per_class=per_class,
+        curve=curve,
+        oracle_best=None if curve is None else max(value for _, value in curve),
         scored=len(task.test.y),
         data={domain.name: domain.fingerprint for domain in (task.source, task.target) if domain.fingerprint},
         skipped=[file for domain in (task.source, task.target) for file in domain.skipped],
@@ -149,6 +153,7 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
         trainer=build(config.method.run.trainer, "trainer", external),
         backbone=partial(build, config.backbone, "backbone", external),
         device=device,
+        watched=task.test.x,
     )
     return learner, task
 

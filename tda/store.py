@@ -39,6 +39,10 @@ class Record:
         Per cent of the scored target samples.
     accuracy_per_class : dict of str to float, or None
         Per cent, by class name.
+    curve : list of (int, float), or None
+        Accuracy along the way: steps done, per cent. Nothing is chosen by it.
+    oracle_best : float or None
+        The greatest accuracy of `curve`: what choosing the step by target labels would have reported.
     scored : int or None
         Number of scored samples; one of them is ``100 / scored`` points.
     data : dict of str to str
@@ -76,6 +80,8 @@ class Record:
     status: Literal["ok", "failed"]
     accuracy: float | None
     accuracy_per_class: dict[str, float] | None
+    curve: list[tuple[int, float]] | None
+    oracle_best: float | None
     scored: int | None
     data: dict[str, str]
     skipped: list[str]

@@ -5,10 +5,10 @@ from typing import Annotated, Literal, Self, cast
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from tda.augment import Affine
+from tda.augment import Affine, CropFlip
 from tda.backbones.base import Backbone, Network, resident
 from tda.backbones.given import Given
 from tda.methods.deep.base import Batch, DeepMethod, Objective
@@ -40,10 +40,14 @@ class Trainer:
         Of the annealing.
     momentum, nesterov, weight_decay
         Of the optimiser.
-    augment : Affine or None
+    augment : Affine, CropFlip or None
         Applied to the images of both halves of every batch; features of a frozen backbone are left as they are.
     precision : {"fp32", "bf16"}
         ``bf16`` computes the forward pass in bfloat16 by autocast; weights stay float32.
+    balanced : bool
+        Draw the source half with as many samples of each class as its size allows, instead of in a random order.
+    watch_every : int
+        Predict the samples that will be scored every so many steps, for a curve that nothing is chosen by; 0: never.
     seed : int
         Fixes initial weights, dropout and the order of the samples.
 
@@ -63,8 +67,10 @@ class Trainer:
         momentum: Annotated[float, Field(ge=0, lt=1)],
         nesterov: bool,
         weight_decay: NonNegativeFloat,
-        augment: Affine | None,
+        augment: Affine | CropFlip | None,
         precision: Literal["fp32", "bf16"],
+        balanced: bool,
+        watch_every: NonNegativeInt,
         seed: Annotated[int, Field(ge=0, lt=2**32)],
     ) -> None:
         self.steps = steps
@@ -77,10 +83,16 @@ class Trainer:
         self.weight_decay = weight_decay
         self.augment = augment
         self.precision = precision
+        self.balanced = balanced
+        self.watch_every = watch_every
         self.seed = seed
 
-    def train(self, method: DeepMethod, xs: Tensor, ys: Tensor, xt: Tensor) -> None:
+    def train(
+        self, method: DeepMethod, xs: Tensor, ys: Tensor, xt: Tensor, watch: Callable[[int], None] = lambda step: None
+    ) -> None:
         """Train `method`, prepared and on its device, on samples that are resident there.
+
+        `watch` is called with the number of steps done, every `watch_every` steps.
 
         Raises
         ------
@@ -97,21 +109,25 @@ class Trainer:
             optimiser, lambda step: (1 + self.alpha * step / self.steps) ** -self.beta
         )
         half = self.batch // 2
-        draws = zip(indices(len(xs), half, self.seed), indices(len(xt), half, self.seed + 1), strict=True)
+        source = balanced(ys, half, self.seed) if self.balanced else indices(len(xs), half, self.seed)
+        draws = zip(source, indices(len(xt), half, self.seed + 1), strict=True)
         method.train()
+        method.begin(xs, ys, xt)
         for step in range(self.steps):
             i, j = (index.to(xs.device) for index in next(draws))
             objectives = method.objectives(self._batch(xs[i], ys[i], xt[j], j, step / self.steps))
             while objective := self._next(objectives, xs.device):
                 if not torch.isfinite(objective.loss):
-                    raise DivergenceError(
-                        f"the loss is {objective.loss.item()} at step {step} of {self.steps}; lower trainer.lr"
-                    )
+                    raise DivergenceError(diverged(objective, step, self.steps))
                 optimiser.zero_grad()
                 chosen = {p for module in objective.train for p in module.parameters() if p.requires_grad}
                 objective.loss.backward(inputs=list(chosen))
                 optimiser.step()
             annealing.step()
+            if self.watch_every and (step + 1) % self.watch_every == 0:
+                watch(step + 1)
+                method.train()
+        method.finish(xs, xt)
 
     def _batch(self, xs: Tensor, ys: Tensor, xt: Tensor, it: Tensor, progress: float) -> Batch:
         if self.augment is not None and xs.ndim == 4:
@@ -136,6 +152,13 @@ class Learner:
         Builds the backbone anew, so that the seed fixes its weights too.
     device : str
         Where to train: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    watched : ndarray, optional
+        Target samples to predict along the way (see `Trainer`), without labels.
+
+    Attributes
+    ----------
+    trace_ : list of (int, ndarray)
+        Steps done, and the classes of the watched samples then.
     """
 
     def __init__(
@@ -145,7 +168,9 @@ class Learner:
         trainer: Trainer,
         backbone: Callable[[], Backbone],
         device: str,
+        watched: np.ndarray | None = None,
     ) -> None:
+        self.watched = watched
         self.method = method
         self.trainer = trainer
         self.backbone = backbone
@@ -158,15 +183,21 @@ class Learner:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.trainer.seed)
             self.method_ = self._prepared(xs, xt).to(self.device)
-            self.trainer.train(self.method_, xs, torch.tensor(encoded, device=self.device), xt)
+            self.trace_: list[tuple[int, np.ndarray]] = []
+            self.trainer.train(self.method_, xs, torch.tensor(encoded, device=self.device), xt, self._watch)
         self.method_.eval()
         return self
 
+    def _watch(self, step: int) -> None:
+        if self.watched is not None:
+            self.method_.eval()
+            self.trace_.append((step, self.predict(self.watched)))
+
     def logits(self, X: np.ndarray) -> np.ndarray:
-        """Return the network's logits (n, classes) on samples of the target."""
-        with torch.inference_mode():
+        """Return the method's logits (n, classes) on samples of the target."""
+        with torch.no_grad():
             batches = resident(X, self.device).split(SCORING_BATCH)
-            return torch.cat([self.method_.network(batch).logits.float().cpu() for batch in batches]).numpy()
+            return torch.cat([self.method_.classify(batch).float().cpu() for batch in batches]).numpy()
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return the class of each sample."""
@@ -199,6 +230,29 @@ def indices(samples: int, batch: int, seed: int) -> Iterator[Tensor]:
             pool = torch.cat([pool, torch.randperm(samples, generator=generator)])
         yield pool[:batch]
         pool = pool[batch:]
+
+
+def balanced(classes: Tensor, batch: int, seed: int) -> Iterator[Tensor]:
+    """Yield `batch` indices at a time, without end, of equally many samples of each class, or of as many classes.
+
+    The classes take turns in a random order, drawn anew each round, and each gives its samples in one random order
+    after another.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    members = [torch.nonzero(classes.cpu() == c).squeeze(1) for c in classes.unique().tolist()]
+    streams = [indices(len(own), 1, seed + 1 + c) for c, own in enumerate(members)]
+    turns = indices(len(members), 1, int(torch.randint(2**31, (), generator=generator)))
+    while True:
+        drawn = [int(next(turns)) for _ in range(batch)]
+        yield torch.cat([members[c][next(streams[c])] for c in drawn])
+
+
+def diverged(objective: Objective, step: int, steps: int) -> str:
+    """Say which term of a loss is no number, and when."""
+    term = next((name for name, value in objective.terms.items() if not torch.isfinite(value)), None)
+    what = "the loss" if term is None else f"the {term} loss"
+    value = objective.loss if term is None else objective.terms[term]
+    return f"{what} is {value.item()} at step {step} of {steps}; lower trainer.lr"
 
 
 def channel_means(*domains: Tensor) -> Tensor:

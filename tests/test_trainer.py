@@ -22,7 +22,7 @@ from tda.trainer import DivergenceError, Learner, Trainer, channel_means, indice
 
 SETTINGS: dict[str, Any] = {
     "steps": 12, "batch": 8, "lr": 0.05, "alpha": 10.0, "beta": 0.75, "momentum": 0.9, "nesterov": False,
-    "weight_decay": 0.01, "augment": None, "precision": "fp32", "seed": 3,
+    "weight_decay": 0.01, "augment": None, "precision": "fp32", "balanced": False, "watch_every": 0, "seed": 3,
 }  # fmt: skip
 
 

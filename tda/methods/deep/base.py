@@ -1,6 +1,7 @@
 """What a deep method is: a loss that draws the domains together, or a generator of objectives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -21,10 +22,11 @@ class Batch(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """A loss and the modules that one optimiser step on it may change."""
+    """A loss, the modules that one optimiser step on it may change, and the terms it is made of, by name."""
 
     loss: Tensor
     train: tuple[nn.Module, ...]
+    terms: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class DeepMethod(nn.Module):
@@ -52,6 +54,16 @@ class DeepMethod(nn.Module):
         """Take the network to train, and build what else the method trains; called once, before training."""
         self.network = network
 
+    def begin(self, xs: Tensor, ys: Tensor, xt: Tensor) -> None:
+        """See all training samples, resident on the device, before the first step; most methods do not need to."""
+
+    def finish(self, xs: Tensor, xt: Tensor) -> None:
+        """See all training samples after the last step."""
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Return the logits (n, classes) of target samples; in evaluation mode this is what is scored."""
+        return self.network(x).logits
+
     def pair(self, batch: Batch) -> tuple[Output, Output]:
         """Return the network's outputs on the source half and on the target half of a batch."""
         both = self.network(torch.cat([batch.xs, batch.xt]))
@@ -65,5 +77,7 @@ class DeepMethod(nn.Module):
     def objectives(self, batch: Batch) -> Iterator[Objective]:
         """Yield what to minimise, one optimiser step after each."""
         source, target = self.pair(batch)
-        loss = F.cross_entropy(source.logits, batch.ys) + self.weight * self.alignment(source, target, batch)
-        yield Objective(loss, (self,))
+        classification = F.cross_entropy(source.logits, batch.ys)
+        alignment = self.alignment(source, target, batch)
+        terms = {"classification": classification, "alignment": alignment}
+        yield Objective(classification + self.weight * alignment, (self,), terms)
