@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tda.augment import Affine
+from tda.augment import Affine, CropFlip
 from tda.backbones.base import Network, Output
 from tda.backbones.pixels import Pixels
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 from tda.methods.deep.dann import DANN
 from tda.methods.deep.reversal import reverse_gradient
 from tda.methods.deep.source_only import SourceOnly
-from tda.trainer import DivergenceError, Learner, Trainer, channel_means, indices, own_parameters
+from tda.trainer import DivergenceError, Learner, Trainer, balanced, channel_means, indices, own_parameters
 
 SETTINGS: dict[str, Any] = {
     "steps": 12, "batch": 8, "lr": 0.05, "alpha": 10.0, "beta": 0.75, "momentum": 0.9, "nesterov": False,
@@ -135,6 +135,65 @@ def test_every_sample_is_drawn_before_any_is_drawn_again() -> None:
     assert len(next(indices(3, 8, 0))) == 8
 
 
+def test_balanced_batches_have_equally_many_samples_of_each_class() -> None:
+    classes = torch.tensor([0] * 20 + [1] * 3 + [2] * 5)
+    draws = balanced(classes, 6, seed=0)
+    drawn = torch.stack([next(draws) for _ in range(30)])
+    for batch in drawn:
+        assert torch.bincount(classes[batch]).tolist() == [2, 2, 2]
+    assert set(drawn.flatten().tolist()) == set(range(28))
+    few = next(balanced(classes, 2, seed=1))
+    assert len(set(classes[few].tolist())) == 2
+    assert torch.equal(next(balanced(classes, 6, seed=0)), drawn[0])
+
+
+def test_the_curve_is_of_predictions_along_the_way_and_changes_nothing() -> None:
+    Xs, ys, Xt = data()
+    plain = learner().fit(Xs, ys, Xt)
+    watched = learner(watch_every=5)
+    watched.watched = Xt
+    watched.fit(Xs, ys, Xt)
+    assert [step for step, _ in watched.trace_] == [5, 10]
+    np.testing.assert_array_equal(watched.logits(Xt), plain.logits(Xt))
+    ten = learner(steps=12, watch_every=10)
+    ten.watched = Xt
+    np.testing.assert_array_equal(ten.fit(Xs, ys, Xt).trace_[0][1], watched.trace_[1][1])
+
+
+class Diverging(SourceOnly):
+    def objectives(self, batch: Batch) -> Iterator[Objective]:
+        for objective in super().objectives(batch):
+            infinite = objective.loss / 0 if batch.progress > 0.4 else objective.loss
+            yield Objective(
+                objective.loss + infinite, (self,), {"classification": objective.loss, "sharpness": infinite}
+            )
+
+
+def test_divergence_names_the_step_and_the_term() -> None:
+    with pytest.raises(DivergenceError, match=r"the sharpness loss is inf at step 5 of 12; lower trainer\.lr"):
+        learner(Diverging).fit(*data())
+
+
+class Visited(SourceOnly):
+    """Remembers when it saw the whole of the data, and classifies by a head of its own."""
+
+    def begin(self, xs: Tensor, ys: Tensor, xt: Tensor) -> None:
+        self.began = (len(xs), len(ys), len(xt), self.training)
+
+    def finish(self, xs: Tensor, xt: Tensor) -> None:
+        self.finished = (len(xs), len(xt))
+
+    def classify(self, x: Tensor) -> Tensor:
+        return -super().classify(x)
+
+
+def test_a_method_may_see_all_samples_and_classify_by_its_own_head() -> None:
+    Xs, ys, Xt = data()
+    made = learner(Visited).fit(Xs, ys, Xt)
+    assert (made.method_.began, made.method_.finished) == ((20, 20, 14, True), (20, 14))
+    np.testing.assert_array_equal(made.logits(Xt), -learner().fit(Xs, ys, Xt).logits(Xt))
+
+
 def test_channel_means_are_over_all_pixels_of_all_domains() -> None:
     draw = np.random.default_rng(0)
     a, b = (draw.integers(0, 256, (n, 4, 4, 3), dtype=np.uint8) for n in (3, 5))
@@ -247,3 +306,36 @@ class TestAugmentation:
         plain = learner().fit(Xs, ys, Xt).logits(Xt)
         augmented = learner(augment=Affine(rotation=10, scale=0.1, shift=0.1)).fit(Xs, ys, Xt).logits(Xt)
         np.testing.assert_array_equal(plain, augmented)
+
+
+class TestCropFlip:
+    def ramps(self, n: int = 400) -> Tensor:
+        """Images whose red is the column, whose green is the row."""
+        places = torch.arange(64, dtype=torch.uint8) * 4
+        image = torch.stack([places.expand(64, 64), places[:, None].expand(64, 64), torch.zeros(64, 64)], dim=-1)
+        return image.to(torch.uint8).expand(n, -1, -1, -1)
+
+    def test_parts_have_the_size_the_area_and_the_ratio_that_are_asked_for(self) -> None:
+        torch.manual_seed(0)
+        parts = CropFlip(size=32, smallest=0.25, largest=0.5, ratio=1.5, flip=False)(self.ramps()).float() / 4
+        assert parts.shape == (400, 32, 32, 3)
+        width = (parts[:, 5, 30, 0] - parts[:, 5, 1, 0]) * 32 / 29 / 64
+        height = (parts[:, 30, 5, 1] - parts[:, 1, 5, 1]) * 32 / 29 / 64
+        area, ratio = width * height, width / height
+        assert 0.24 < area.min() < 0.27
+        assert 0.48 < area.max() < 0.52
+        assert 1 / 1.55 < ratio.min() < 0.7
+        assert 1.4 < ratio.max() < 1.55
+        assert parts[:, 0, 0].min() < 1
+        assert parts[:, -1, -1, :2].max() > 62
+
+    def test_half_of_them_are_mirrored(self) -> None:
+        torch.manual_seed(0)
+        parts = CropFlip(size=32, smallest=0.25, largest=0.25, ratio=1, flip=True)(self.ramps()).float()
+        mirrored = parts[:, 0, 0, 0] > parts[:, 0, -1, 0]
+        assert 0.4 < mirrored.float().mean() < 0.6
+        assert (parts[:, 0, 0, 1] < parts[:, -1, 0, 1]).all()
+
+    def test_the_whole_image_is_itself(self) -> None:
+        whole = CropFlip(size=64, smallest=1.0, largest=1.0, ratio=1, flip=False)(self.ramps(2))
+        assert torch.equal(whole, self.ramps(2))
