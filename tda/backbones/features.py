@@ -20,7 +20,7 @@ from tda.errors import UsageError
 from tda.task import Domain
 
 BATCH = 32
-ON_TOP = frozenset(("name", "bottleneck", "hidden", "discriminator", "unit_rows", "frozen", "cache"))
+ON_TOP = frozenset(("name", "bottleneck", "hidden", "discriminator", "unit_rows", "frozen", "augment", "cache"))
 
 
 def features(
