@@ -28,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from tda import distances
 from tda.backbones.weights import fingerprint
 from tda.errors import UsageError, unknown
 from tda.resources import folder
@@ -61,6 +62,7 @@ class Root:
     task: str = "???"
     seed: int = 0
     results: str = "results"  # the store and the tables
+    distances: list[str] = field(default_factory=list)  # measured between the domains as a method leaves them
     allow_external: bool = False  # let a config name a class outside tda
     runtime: Runtime = field(default_factory=Runtime)
     dataset: dict[str, Any] = field(default_factory=dict)
@@ -162,7 +164,8 @@ def identity(config: DictConfig) -> dict[str, Any]:
     run = plain["method"].pop("run")
     del plain["method"]["label"]
     domains = config.task if run["trained_on"] == "source" else config.task.rpartition("-")[2]
-    return plain | {"task": domains, "trainer": run["trainer"], "trained_on": run["trained_on"]}
+    measured = {"distances": list(config.distances)} if config.distances else {}
+    return plain | measured | {"task": domains, "trainer": run["trainer"], "trained_on": run["trained_on"]}
 
 
 def address(config: DictConfig) -> tuple[str, str, str, str]:
@@ -354,6 +357,7 @@ def check(config: DictConfig) -> None:
     for name in (config.name, config.dataset.name, config.backbone.name, config.method.name):
         if not PLAIN_NAME.fullmatch(str(name)):
             raise UsageError(f"{name!r} is a part of file names; expected letters, digits and . _ + - only")
+    distances.check(config.distances)
     if config.method.run.trained_on not in ("source", "target"):
         raise unknown("choice of method.run.trained_on", config.method.run.trained_on, ("source", "target"))
     if config.runtime.threads is not None and config.runtime.threads < 1:

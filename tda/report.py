@@ -43,16 +43,25 @@ class Row:
     seeds: int
     oracle: bool
     entries: Mapping[str, Entry]
+    distances: Mapping[str, float]
     gap: float | None
 
 
 @dataclass(frozen=True)
 class Table:
-    """The accuracies of one dataset: a row a method, a column a task, then their average."""
+    """The accuracies of one dataset: a row a method, a column a task, then their average.
+
+    Further columns hold the distances between the domains that were measured, each the mean over tasks and seeds.
+    """
 
     dataset: str
     tasks: tuple[str, ...]
     rows: tuple[Row, ...]
+
+    @property
+    def distances(self) -> tuple[str, ...]:
+        """Names of the distances that any row has."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.distances))
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -103,7 +112,8 @@ def table(dataset: str, cells: pd.DataFrame) -> Table:
             room = means[upper][AVERAGE] - means[lower][AVERAGE]
             gap = none_if_nan(100 * (means[name][AVERAGE] - means[lower][AVERAGE]) / room) if room > 0 else None
         seeds = part["seed"].nunique() or 1
-        rows.append(Row(labels[name], first["backbone"], seeds, name not in compared, entries, gap))
+        distances = pd.DataFrame(list(part["distances"])).mean().to_dict()
+        rows.append(Row(labels[name], first["backbone"], seeds, name not in compared, entries, distances, gap))
     ordered = sorted(rows, key=lambda row: (row.oracle, row.backbone, row.entries[AVERAGE].mean or 0.0, row.label))
     return Table(dataset, tasks, tuple(ordered))
 
@@ -183,7 +193,7 @@ def number(entry: Entry, plus_minus: str) -> str:
 def heading(table: Table) -> list[str]:
     """Return the column heads."""
     gaps = [GAP] if any(row.gap is not None for row in table.rows) else []
-    return ["Method", "Backbone", *table.tasks, AVERAGE, *gaps]
+    return ["Method", "Backbone", *table.tasks, AVERAGE, *table.distances, *gaps]
 
 
 def body(table: Table, show: Callable[[Entry], str], gap: Callable[[float], str]) -> list[list[str]]:
@@ -194,6 +204,7 @@ def body(table: Table, show: Callable[[Entry], str], gap: Callable[[float], str]
             f"{row.label} (oracle)" if row.oracle else row.label,
             row.backbone,
             *(show(row.entries[column]) for column in (*table.tasks, AVERAGE)),
+            *(f"{row.distances[name]:.3g}" if name in row.distances else "" for name in table.distances),
             *([gap(row.gap) if row.gap is not None else ""] if has_gap else []),
         ]
         for row in table.rows
@@ -247,7 +258,7 @@ def latex(table: Table) -> str:
         return (rf"\textbf{{{value}}}" if entry.best else value) + (r" $\downarrow$" if entry.negative else "")
 
     head, *rest = heading(table), *body(table, show, lambda gap: rf"{gap:.0f}\,\%")
-    head[2:] = [column.replace("-", r"$\to$") for column in head[2:]]
+    head[2:] = [escaped(column).replace("-", r"$\to$") for column in head[2:]]
     rest = [[escaped(line[0]), escaped(line[1]), *line[2:]] for line in rest]
     lines = [" & ".join(line) + r" \\" for line in [head, *rest]]
     columns = "ll" + "r" * (len(head) - 2)
@@ -279,6 +290,7 @@ def csv(table: Table) -> str:
             "accuracy": entry.mean, "std": entry.std, "seeds": row.seeds, "oracle": row.oracle,
             "failed": entry.failed, "best": entry.best, "negative_transfer": entry.negative,
             "gap_closed": row.gap if column == AVERAGE else None,
+            **({name: row.distances.get(name) for name in table.distances} if column == AVERAGE else {}),
         }
         for row in table.rows
         for column, entry in row.entries.items()

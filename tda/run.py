@@ -21,8 +21,10 @@ from threadpoolctl import threadpool_limits
 from tda.backbones.features import features
 from tda.config import address, build, complete, digest, identity, seeded, setting
 from tda.data.base import Dataset
+from tda.distances import measured
 from tda.errors import UsageError
 from tda.methods import Estimator
+from tda.methods.shallow.base import Aligner
 from tda.store import Record, Store
 from tda.task import Domain, Task
 from tda.trainer import Learner
@@ -66,6 +68,7 @@ def compute(config: DictConfig, key: str) -> Record:
         raise UsageError(f"cannot read or cache {config.dataset.name}: {problem}; see runtime.cache") from problem
     oracle = config.method.run.trained_on == "target"
     accuracy = per_class = curve = error = trace = None
+    distances: dict[str, float] = {}
     started = time.perf_counter()
     try:
         with threadpool_limits(config.runtime.threads):
@@ -75,6 +78,8 @@ def compute(config: DictConfig, key: str) -> Record:
         if isinstance(estimator, Learner) and estimator.trace_ and not oracle:
             curve = [(step, 100 * float(accuracy_score(task.test.y, guess))) for step, guess in estimator.trace_]
         per_class = {name: 100 * float(r) for name, r in zip(task.classes, recall, strict=True)}
+        with threadpool_limits(config.runtime.threads):
+            distances = measured(config.distances, *as_left(estimator, task)) if config.distances else {}
     except UsageError:
         raise
     except Exception as failure:
@@ -97,6 +102,7 @@ def compute(config: DictConfig, key: str) -> Record:
         accuracy_per_class=per_class,
         curve=curve,
         oracle_best=None if curve is None else max(value for _, value in curve),
+        distances=distances,
         scored=len(task.test.y),
         data={domain.name: domain.fingerprint for domain in (task.source, task.target) if domain.fingerprint},
         skipped=[file for domain in (task.source, task.target) for file in domain.skipped],
@@ -113,6 +119,15 @@ def compute(config: DictConfig, key: str) -> Record:
 def adapted(estimator: Estimator, task: Task) -> np.ndarray:
     """Fit on the labelled source and the unlabelled target, and predict what is scored."""
     return estimator.fit(task.source.x, task.source.y, task.target.x).predict(task.test.x)
+
+
+def as_left(estimator: Estimator, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Return source and target as a fitted method leaves them: aligned, in a network's features, or as they were."""
+    if isinstance(estimator, Aligner):
+        return estimator.aligned_
+    if isinstance(estimator, Learner):
+        return estimator.features(task.source.x), estimator.features(task.target.x)
+    return task.source.x, task.target.x
 
 
 def cross_fitted(estimator: Estimator, task: Task) -> np.ndarray:

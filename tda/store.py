@@ -43,6 +43,8 @@ class Record:
         Accuracy along the way: steps done, per cent. Nothing is chosen by it.
     oracle_best : float or None
         The greatest accuracy of `curve`: what choosing the step by target labels would have reported.
+    distances : dict of str to float
+        Distances between source and target as the method leaves them, those that were asked for.
     scored : int or None
         Number of scored samples; one of them is ``100 / scored`` points.
     data : dict of str to str
@@ -82,6 +84,7 @@ class Record:
     accuracy_per_class: dict[str, float] | None
     curve: list[tuple[int, float]] | None
     oracle_best: float | None
+    distances: dict[str, float]
     scored: int | None
     data: dict[str, str]
     skipped: list[str]

@@ -199,6 +199,12 @@ class Learner:
             batches = resident(X, self.device).split(SCORING_BATCH)
             return torch.cat([self.method_.classify(batch).float().cpu() for batch in batches]).numpy()
 
+    def features(self, X: np.ndarray) -> np.ndarray:
+        """Return the network's features (n, width), where the domains are aligned."""
+        with torch.no_grad():
+            batches = resident(X, self.device).split(SCORING_BATCH)
+            return torch.cat([self.method_.network(batch).features.float().cpu() for batch in batches]).numpy()
+
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return the class of each sample."""
         predicted: np.ndarray = self.classes_[self.logits(X).argmax(1)]

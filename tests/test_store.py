@@ -17,7 +17,7 @@ def record(**changes: Any) -> Record:
     fields: dict[str, Any] = {
         "key": "0123456789abcdef", "setting": "s", "dataset": "digits", "source": "O", "target": "P", "task": "O-P",
         "backbone": "pixels", "method": "tca", "label": "TCA", "baseline": "one_nn", "seed": None, "protocol": "last",
-        "status": "ok", "accuracy": 50.0, "accuracy_per_class": {"0": 50.0}, "curve": None, "oracle_best": None, "scored": 10, "data": {}, "skipped": [], "seconds": 0.1,
+        "status": "ok", "accuracy": 50.0, "accuracy_per_class": {"0": 50.0}, "curve": None, "oracle_best": None, "distances": {}, "scored": 10, "data": {}, "skipped": [], "seconds": 0.1,
         "error": None, "traceback": None, "config": {"method": {"dim": 30}}, "versions": {}, "commit": None,
         "created": "2026-01-01T00:00:00+00:00",
     }  # fmt: skip

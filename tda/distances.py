@@ -1,0 +1,56 @@
+"""How far apart a method leaves the domains: the columns that ``distances=[...]`` adds to a table."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from tda.divergences.hsic import hsic
+from tda.divergences.information import gaussian_js, gaussian_kl
+from tda.divergences.mmd import mk_mmd2, mmd2
+from tda.divergences.moments import cmd, coral_distance
+from tda.divergences.proxy import a_distance
+from tda.divergences.subspace import principal_subspace, principal_vectors
+from tda.divergences.transport import sliced_wasserstein, wasserstein
+from tda.errors import unknown
+
+ANGLES = 10  # dimension of the two subspaces that are compared, less where the samples vary in fewer directions
+
+
+def domain_hsic(Xs: np.ndarray, Xt: np.ndarray) -> float:
+    """Return the HSIC of the samples of both domains and which domain they are from."""
+    domain = np.repeat([0.0, 1.0], [len(Xs), len(Xt)])[:, None]
+    return hsic(np.concatenate([Xs, Xt]), domain, gamma_y=1.0)
+
+
+def mean_angle(Xs: np.ndarray, Xt: np.ndarray) -> float:
+    """Return the mean principal angle, in degrees, of the leading principal subspaces of both domains."""
+    dim = min(ANGLES, *(np.linalg.matrix_rank(X - X.mean(axis=0)) for X in (Xs, Xt)))
+    bases = (principal_subspace(X, int(dim)).basis for X in (Xs, Xt))
+    return float(np.degrees(np.mean(principal_vectors(*bases).angles)))
+
+
+MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "a_distance": a_distance,
+    "mmd2": mmd2,
+    "mk_mmd2": mk_mmd2,
+    "coral": coral_distance,
+    "cmd": cmd,
+    "kl": gaussian_kl,
+    "js": gaussian_js,
+    "hsic": domain_hsic,
+    "angle": mean_angle,
+    "wasserstein": wasserstein,
+    "sliced_wasserstein": sliced_wasserstein,
+}
+
+
+def check(names: Sequence[str]) -> None:
+    """Raise `UsageError` for the first name that is no measure."""
+    for name in names:
+        if name not in MEASURES:
+            raise unknown("distance", name, MEASURES)
+
+
+def measured(names: Sequence[str], Xs: np.ndarray, Xt: np.ndarray) -> dict[str, float]:
+    """Return the distances of these names between source samples (ns, d) and target samples (nt, d)."""
+    return {name: float(MEASURES[name](Xs, Xt)) for name in names}
