@@ -30,6 +30,11 @@ SOURCE_ONLY = {
     "one_nn": "a baseline: the target is not used",
     "linear_svm": "a baseline: the target is not used",
     "logistic_regression": "a baseline: the target is not used",
+    "knn": "a baseline: the target is not used",
+    "knn_weighted": "a baseline: the target is not used",
+    "nearest_prototype": "a baseline: the target is not used",
+    "nearest_prototype_cosine": "a baseline: the target is not used",
+    "rbf_svm": "a baseline: the target is not used",
     "source_only": "a baseline: the target is not used",
     "target_only": "an oracle: what it is given as source is the target",
 }
@@ -76,7 +81,7 @@ def configs() -> dict[str, DictConfig]:
 def estimator(config: DictConfig, images: bool = False, **trainer: Any) -> Estimator:
     if config.method.run.trainer is None:
         return build(config.method, "method")
-    settings = OmegaConf.merge(config.method.run.trainer, {"steps": 60, "batch": 24, "seed": 0, **trainer})
+    settings = OmegaConf.merge(config.method.run.trainer, {"augment": None, "steps": 60, "batch": 24, "seed": 0, **trainer})
     sizes: dict[str, Any] = {
         "size": 16,
         "bottleneck": None if images else 16,
@@ -130,7 +135,7 @@ class TestContract:
         config = configs[name]
         assert config.method.name == name
         config.backbone = {"name": "pixels", "_target_": "tda.backbones.pixels.Pixels", "size": 32,
-                           "bottleneck": None, "hidden": [], "discriminator": []}  # fmt: skip
+                           "bottleneck": None, "hidden": [], "discriminator": [], "augment": None}  # fmt: skip
         check(config)
 
     def test_first_line_of_the_config_describes_it(self, name: str) -> None:

@@ -20,6 +20,16 @@ def standardisers(how: Standardise, Xs: np.ndarray, Xt: np.ndarray) -> tuple[Sta
     return StandardScaler(**options).fit(Xs), StandardScaler(**options).fit(reference)
 
 
+def weighted(
+    Xs: np.ndarray, ys: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return the samples of positive weight, in double precision, and their weights: all where none are given."""
+    if weights is not None:
+        present = weights > 0
+        Xs, ys, weights = Xs[present], ys[present], weights[present]
+    return Xs.astype(np.float64, copy=False), ys, weights
+
+
 class ShallowMethod(ABC):
     """A method on feature matrices. ``__init__`` only assigns; what is learned ends in ``_``."""
 
@@ -42,6 +52,11 @@ class Aligner(ShallowMethod):
     ----------
     classifier : ShallowMethod
         Learns from the aligned source and predicts the aligned target; 1-NN in most papers.
+
+    Attributes
+    ----------
+    aligned_ : tuple of ndarray
+        What `align` returned.
     """
 
     def __init__(self, *, classifier: ShallowMethod) -> None:
@@ -56,7 +71,7 @@ class Aligner(ShallowMethod):
         """Map target samples X (n, d), seen in `align` or not, as `align` mapped the target: (n, k)."""
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
-        Zs, Zt = self.align(Xs, ys, Xt)
+        Zs, Zt = self.aligned_ = self.align(Xs, ys, Xt)
         self.classifier_ = deepcopy(self.classifier).fit(Zs, ys, Zt, weights)
         return self
 

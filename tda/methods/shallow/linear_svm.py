@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat
 from sklearn.svm import SVC
 
-from tda.methods.shallow.base import ShallowMethod
+from tda.methods.shallow.base import ShallowMethod, weighted
 
 
 class LinearSVM(ShallowMethod):
@@ -43,10 +43,7 @@ class LinearSVM(ShallowMethod):
         self.C = C
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
-        if weights is not None:
-            present = weights > 0
-            Xs, ys, weights = Xs[present], ys[present], weights[present]
-        self.Xs_ = Xs.astype(np.float64, copy=False)
+        self.Xs_, ys, weights = weighted(Xs, ys, weights)
         self.model_ = SVC(C=self.C, kernel="precomputed").fit(self.Xs_ @ self.Xs_.T, ys, sample_weight=weights)
         return self
 

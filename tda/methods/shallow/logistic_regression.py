@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat
 from sklearn import linear_model
 
-from tda.methods.shallow.base import ShallowMethod
+from tda.methods.shallow.base import ShallowMethod, weighted
 
 
 class LogisticRegression(ShallowMethod):
@@ -41,11 +41,9 @@ class LogisticRegression(ShallowMethod):
         self.C = C
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
-        if weights is not None:
-            present = weights > 0
-            Xs, ys, weights = Xs[present], ys[present], weights[present]
+        Xs, ys, weights = weighted(Xs, ys, weights)
         self.model_ = linear_model.LogisticRegression(C=self.C, max_iter=1000)
-        self.model_.fit(Xs.astype(np.float64, copy=False), ys, sample_weight=weights)
+        self.model_.fit(Xs, ys, sample_weight=weights)
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
