@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 from scipy.linalg import eigh
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import svd_flip
 
@@ -114,40 +114,54 @@ class TCA(Aligner):
 
 
 def transfer_components(K: np.ndarray, e: np.ndarray, lam: float, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the `dim` leading w of K'H K w = rho (K'e e'K + lam I) w, of 2-norm 1, and each w'K'H K w.
+    """Return the `dim` leading w of K'H K w = rho (K'e e'K + lam I) w, of 2-norm 1, and each w'K'H K w."""
+    return shrunk_components(K - K.mean(axis=0), K.T @ e, lam, dim)
 
-    With v = K'e, (lam I + v v')^(-1/2) = (I - s v v') / sqrt(lam), s = 1 / (t + lam + sqrt(lam (t + lam))),
-    t = v'v. So w = (I - s v v') u for the leading right singular vectors u of C = H K (I - s v v'), found
-    from the smaller of C'C and C C'.
+
+def shrunk_components(C: np.ndarray, v: np.ndarray, lam: float, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the `dim` leading w (m,) of C'C w = rho (v v' + lam I) w, of 2-norm 1, and each w'C'C w, for C (n, m).
+
+    (lam I + v v')^(-1/2) = (I - s v v') / sqrt(lam), s = 1 / (t + lam + sqrt(lam (t + lam))), t = v'v.
+    So w = (I - s v v') u for the leading right singular vectors u of C (I - s v v'), found from the smaller of
+    its two matrices of inner products.
 
     Raises
     ------
     ValueError
         C has fewer than `dim` singular values that are not 0.
     """
-    n, m = K.shape
-    v = K.T @ e
+    n, m = C.shape
     total = lam + v @ v
     shrink = 1 / (total + np.sqrt(lam * total))
-    C = K - K.mean(axis=0)
-    C -= np.outer(C @ v, shrink * v)
-    smaller = C.T @ C if m <= n else C @ C.T
-    order = len(smaller)
-    if dim < order // 8 and order > 500:
-        start = np.random.default_rng(0).standard_normal(order)
-        squared, u = eigsh(smaller, dim, v0=start)
-    else:
-        squared, u = eigh(smaller, subset_by_index=[max(order - dim, 0), order - 1])
-    rank = int(np.sum(squared > squared.max() * order * np.finfo(float).eps))
-    if rank < dim:
-        raise ValueError(
-            f"dim: expected at most {rank}, as the {n} samples vary in no more directions, given {dim}; lower dim"
-        )
-    descending = np.argsort(-squared)
-    squared, u = squared[descending], u[:, descending]
+    C = C - np.outer(C @ v, shrink * v)
+    squared, u = leading(C.T @ C if m <= n else C @ C.T, dim, n)
     if m > n:
         u = C.T @ u / np.sqrt(squared)
     w = u - np.outer(v, shrink * (v @ u))
     length = np.linalg.norm(w, axis=0)
     w, _ = svd_flip(w / length, None)
     return w, squared / length**2
+
+
+def leading(scatter: np.ndarray | LinearOperator[np.float64], dim: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the `dim` greatest eigenvalues, falling, of the scatter matrix of n samples, and their eigenvectors.
+
+    Raises
+    ------
+    ValueError
+        Fewer than `dim` eigenvalues are not 0.
+    """
+    order = int(scatter.shape[0])
+    if dim < order // 8 and order > 500:
+        start = np.random.default_rng(0).standard_normal(order)
+        squared, u = eigsh(scatter, dim, v0=start)
+    else:
+        matrix = scatter if isinstance(scatter, np.ndarray) else scatter @ np.eye(order)
+        squared, u = eigh(matrix, subset_by_index=[max(order - dim, 0), order - 1])
+    rank = int(np.sum(squared > squared.max() * order * np.finfo(float).eps))
+    if rank < dim:
+        raise ValueError(
+            f"dim: expected at most {rank}, as the {n} samples vary in no more directions, given {dim}; lower dim"
+        )
+    descending = np.argsort(-squared)
+    return squared[descending], u[:, descending]
