@@ -57,12 +57,22 @@ class CORAL(Aligner):
     def align(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         source, self.scaler_ = standardisers(self.standardise, Xs, Xt)
         Zs, Zt = source.transform(Xs.astype(np.float64, copy=False)), self.transform(Xt)
-        white = times_power(Zs, *principal(Zs), self.ridge, -0.5)
-        return times_power(white, *principal(Zt), self.ridge, 0.5), Zt
+        return recoloured(Zs, Zt, self.ridge), Zt
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         Z: np.ndarray = self.scaler_.transform(X.astype(np.float64, copy=False))
         return Z
+
+
+def recoloured(Xs: np.ndarray, Xt: np.ndarray, ridge: float) -> np.ndarray:
+    """Return Xs Cs^(-1/2) Ct^(1/2), C = cov(X) + ridge I, by d x d matrices or, where both are smaller, by samples."""
+    d = Xs.shape[1]
+    if min(len(Xs), len(Xt)) < d // 2:
+        white = times_power(Xs, *principal(Xs), ridge, -0.5)
+        return times_power(white, *principal(Xt), ridge, 0.5)
+    whiten = times_power(np.eye(d), *principal(Xs), ridge, -0.5)
+    product: np.ndarray = Xs @ times_power(whiten, *principal(Xt), ridge, 0.5)
+    return product
 
 
 def principal(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

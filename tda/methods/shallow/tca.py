@@ -133,9 +133,13 @@ def shrunk_components(C: np.ndarray, v: np.ndarray, lam: float, dim: int) -> tup
     n, m = C.shape
     total = lam + v @ v
     shrink = 1 / (total + np.sqrt(lam * total))
-    C = C - np.outer(C @ v, shrink * v)
-    squared, u = leading(C.T @ C if m <= n else C @ C.T, dim, n)
-    if m > n:
+    if m <= n:
+        S = C.T @ C
+        across = np.outer(S @ v, shrink * v)
+        squared, u = leading(S - across - across.T + shrink**2 * (v @ S @ v) * np.outer(v, v), dim, n)
+    else:
+        C = C - np.outer(C @ v, shrink * v)
+        squared, u = leading(C @ C.T, dim, n)
         u = C.T @ u / np.sqrt(squared)
     w = u - np.outer(v, shrink * (v @ u))
     length = np.linalg.norm(w, axis=0)
