@@ -1,0 +1,303 @@
+"""OTDA: optimal transport for domain adaptation."""
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Annotated
+
+import numpy as np
+import ot
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from scipy.optimize import minimize_scalar
+from scipy.sparse import csr_array, diags_array
+from scipy.special import entr
+from sklearn.neighbors import kneighbors_graph
+
+from tda.methods.shallow.base import Aligner, ShallowMethod
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class OTDA(Aligner):
+    """Move each source sample to where the least costly transport of the source onto the target sends it ::
+
+        min_g  <g, C> + Omega(g)    s.t.  g >= 0,  g 1 = 1/ns,  g'1 = 1/nt       C_ij = ||xs_i - xt_j||^2
+        zs_i = ns sum_j g_ij xt_j                                                (the barycentric map)
+
+    The target stays where it is, so an unseen target sample is its own image. Each subclass has its Omega.
+
+    Parameters
+    ----------
+    classifier : ShallowMethod
+        Learns from the moved source; 1-NN in the paper.
+    unit_cost : bool
+        Scale the features so that the mean cost is 1: the weights in Omega then mean the same for all features.
+
+    Attributes
+    ----------
+    plan_ : ndarray of shape (ns, nt)
+        g.
+    """
+
+    def __init__(self, *, classifier: ShallowMethod, unit_cost: bool = True) -> None:
+        super().__init__(classifier=classifier)
+        self.unit_cost = unit_cost
+
+    @abstractmethod
+    def transport(self, Xs: np.ndarray, classes: np.ndarray, Xt: np.ndarray) -> np.ndarray:
+        """Return the plan (ns, nt) for Xs (ns, d) of the classes 0, 1, ... (ns,), and Xt (nt, d)."""
+
+    def align(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        Xs64, Xt64 = self.transform(Xs), self.transform(Xt)
+        mean = np.mean(Xs64**2) + np.mean(Xt64**2) - 2 * np.mean(Xs64.mean(axis=0) * Xt64.mean(axis=0))
+        scale = np.sqrt(mean * Xs.shape[1]) if self.unit_cost and mean > 0 else 1.0
+        self.plan_ = self.transport(Xs64 / scale, np.unique(ys, return_inverse=True)[1], Xt64 / scale)
+        return self.plan_ @ Xt64 / self.plan_.sum(axis=1, keepdims=True), Xt64
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        return X.astype(np.float64, copy=False)
+
+
+class ExactOT(OTDA):
+    """OTDA without a regulariser: a linear programme, whose plan has at most ns + nt - 1 entries that are not 0.
+
+    Parameters
+    ----------
+    classifier : ShallowMethod
+        Learns from the moved source.
+    unit_cost : bool
+        Scale the features so that the mean cost is 1, which changes nothing here.
+
+    References
+    ----------
+    N. Courty, R. Flamary, D. Tuia and A. Rakotomamonjy, "Optimal transport for domain adaptation", IEEE TPAMI 39,
+    2017, equations 6 and 14 (OT-exact).
+    """
+
+    def transport(self, Xs: np.ndarray, classes: np.ndarray, Xt: np.ndarray) -> np.ndarray:
+        return exact(ot.dist(Xs, Xt))
+
+
+class SinkhornOT(OTDA):
+    """OTDA by entropic transport: Omega(g) = reg sum_ij g_ij log g_ij.
+
+    Parameters
+    ----------
+    classifier : ShallowMethod
+        Learns from the moved source.
+    unit_cost : bool
+        Scale the features so that the mean cost is 1.
+    reg : float
+        The paper's lambda: the greater, the more each source sample is spread over the target.
+
+    Raises
+    ------
+    RuntimeError
+        Sinkhorn's iterations did not converge.
+
+    References
+    ----------
+    N. Courty, R. Flamary, D. Tuia and A. Rakotomamonjy, "Optimal transport for domain adaptation", IEEE TPAMI 39,
+    2017, equations 7 and 14 (OT-IT); M. Cuturi, "Sinkhorn distances: lightspeed computation of optimal
+    transport", NIPS 2013.
+    """
+
+    def __init__(self, *, classifier: ShallowMethod, unit_cost: bool = True, reg: PositiveFloat = 0.1) -> None:
+        super().__init__(classifier=classifier, unit_cost=unit_cost)
+        self.reg = reg
+
+    def transport(self, Xs: np.ndarray, classes: np.ndarray, Xt: np.ndarray) -> np.ndarray:
+        return entropic(ot.dist(Xs, Xt), self.reg)
+
+
+class GroupLassoOT(OTDA):
+    """OTDA by entropic transport in which the mass that a target sample receives is of few classes ::
+
+        Omega(g) = reg sum_ij g_ij log g_ij + eta sum_j sum_c ||(g_ij)_(i of class c)||_2
+
+    found by generalised conditional gradient: each step is an entropic transport in which the second term is
+    linear, and then an exact search along the line to its plan.
+
+    Parameters
+    ----------
+    classifier : ShallowMethod
+        Learns from the moved source.
+    unit_cost : bool
+        Scale the features so that the mean cost is 1.
+    reg : float
+        The paper's lambda.
+    eta : float
+        Weight of the group lasso.
+    iterations : int
+        Steps.
+
+    Raises
+    ------
+    RuntimeError
+        Sinkhorn's iterations did not converge.
+
+    References
+    ----------
+    N. Courty, R. Flamary, D. Tuia and A. Rakotomamonjy, "Optimal transport for domain adaptation", IEEE TPAMI 39,
+    2017, equation 16 with p = 1 and q = 2, and Algorithm 1 (OT-GL). The line search is on the whole objective,
+    with its entropy, as there (and unlike `ot.optim.gcg` of POT 0.9).
+    """
+
+    def __init__(
+        self,
+        *,
+        classifier: ShallowMethod,
+        unit_cost: bool = True,
+        reg: PositiveFloat = 0.1,
+        eta: NonNegativeFloat = 1.0,
+        iterations: PositiveInt = 10,
+    ) -> None:
+        super().__init__(classifier=classifier, unit_cost=unit_cost)
+        self.reg = reg
+        self.eta = eta
+        self.iterations = iterations
+
+    def transport(self, Xs: np.ndarray, classes: np.ndarray, Xt: np.ndarray) -> np.ndarray:
+        C = ot.dist(Xs, Xt)
+
+        def objective(g: np.ndarray) -> float:
+            norms = class_norms(g, classes)
+            return float(np.vdot(C, g) - self.reg * entr(g).sum() + self.eta * norms.sum())
+
+        def towards(g: np.ndarray) -> np.ndarray:
+            slope = g / np.maximum(class_norms(g, classes), np.finfo(float).tiny)[classes]
+            return entropic(C + self.eta * slope, self.reg)
+
+        return conditional_gradient(entropic(C, self.reg), towards, objective, self.iterations)
+
+
+class LaplacianOT(OTDA):
+    """OTDA in which neighbours of one class in the source, and neighbours in the target, stay neighbours ::
+
+        Omega(g) = eta ( (1 - alpha) tr(Zs'Ls Zs) / ns^2 + alpha tr(Zt'Lt Zt) / nt^2 )
+        Zs = ns g Xt,   Zt = nt g'Xs                            (the barycentric maps)
+
+    with L = D - W of the graph in which W_ij = 1 where one sample is among the nearest of the other; in Ls the two
+    have the same class. Found by conditional gradient, from the exact plan: each step is an exact transport. Omega
+    is quadratic, so that the best point of each line has a closed form, and its gradient is updated, not computed
+    anew.
+
+    Parameters
+    ----------
+    classifier : ShallowMethod
+        Learns from the moved source.
+    unit_cost : bool
+        Scale the features so that the mean cost is 1.
+    eta : float
+        Weight of Omega.
+    alpha : float in [0, 1]
+        Share of the target's graph.
+    neighbours : int
+        Of each sample in its domain's graph.
+    iterations : int
+        Steps.
+
+    References
+    ----------
+    N. Courty, R. Flamary, D. Tuia and A. Rakotomamonjy, "Optimal transport for domain adaptation", IEEE TPAMI 39,
+    2017, section 4.3 (OT-Laplace).
+    """
+
+    def __init__(
+        self,
+        *,
+        classifier: ShallowMethod,
+        unit_cost: bool = True,
+        eta: NonNegativeFloat = 100.0,
+        alpha: Share = 0.5,
+        neighbours: PositiveInt = 3,
+        iterations: PositiveInt = 10,
+    ) -> None:
+        super().__init__(classifier=classifier, unit_cost=unit_cost)
+        self.eta = eta
+        self.alpha = alpha
+        self.neighbours = neighbours
+        self.iterations = iterations
+
+    def transport(self, Xs: np.ndarray, classes: np.ndarray, Xt: np.ndarray) -> np.ndarray:
+        C, Ks, Kt = ot.dist(Xs, Xt), Xs @ Xs.T, Xt @ Xt.T
+        Ls = (1 - self.alpha) * neighbour_laplacian(Xs, self.neighbours, classes)
+        Lt = self.alpha * neighbour_laplacian(Xt, self.neighbours, np.zeros(len(Xt)))
+
+        def gradient(g: np.ndarray) -> np.ndarray:
+            slope: np.ndarray = 2 * self.eta * (Ls @ (g @ Kt) + (Lt @ (Ks @ g).T).T)
+            return slope
+
+        g = exact(C)
+        slope = gradient(g)
+        for _ in range(self.iterations):
+            change = exact(C + slope) - g
+            bend = gradient(change)
+            descent, curvature = -np.vdot(C + slope, change), np.vdot(change, bend)
+            share = min(descent / curvature, 1.0) if curvature > 0 else 1.0
+            g, slope = g + share * change, slope + share * bend
+        return g
+
+
+def neighbour_laplacian(X: np.ndarray, neighbours: int, classes: np.ndarray) -> csr_array:
+    """Return D - W (n, n), W_ij = 1 for rows of X (n, d) of one class, one being among the other's nearest."""
+    W = kneighbors_graph(X, min(neighbours, len(X) - 1)).tocoo()
+    same = classes[W.row] == classes[W.col]
+    W = csr_array((W.data[same], (W.row[same], W.col[same])), shape=W.shape)
+    W = W.maximum(W.T)
+    return csr_array(diags_array(W.sum(axis=1)) - W)
+
+
+def class_norms(g: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the 2-norms (C, nt) of the columns of g (ns, nt) over the rows of each class."""
+    order = np.argsort(classes, kind="stable")
+    starts = np.searchsorted(classes[order], np.arange(classes.max() + 1))
+    norms: np.ndarray = np.sqrt(np.add.reduceat(g[order] ** 2, starts, axis=0))
+    return norms
+
+
+def conditional_gradient(
+    g: np.ndarray,
+    towards: Callable[[np.ndarray], np.ndarray],
+    objective: Callable[[np.ndarray], float],
+    steps: int,
+) -> np.ndarray:
+    """Return the plan after `steps` moves of g, each to the best point between g and the plan towards(g)."""
+
+    def between(g: np.ndarray, other: np.ndarray) -> np.ndarray:
+        share = minimize_scalar(lambda t: objective((1 - t) * g + t * other), bounds=(0, 1), method="bounded").x
+        best: np.ndarray = (1 - share) * g + share * other
+        return best
+
+    for _ in range(steps):
+        g = between(g, towards(g))
+    return g
+
+
+def exact(C: np.ndarray) -> np.ndarray:
+    """Return the plan of least cost (ns, nt) for the costs C, with uniform margins."""
+    plan: np.ndarray = ot.emd([], [], C, numItermax=100_000_000)
+    return plan
+
+
+def entropic(C: np.ndarray, reg: float) -> np.ndarray:
+    """Return the plan g (ns, nt) of least <g, C> + reg sum_ij g_ij log g_ij, with uniform margins.
+
+    Raises
+    ------
+    RuntimeError
+        The margins are off after 10,000 iterations, or earlier for want of digits.
+    """
+    relative = C - C.min(
+        axis=0
+    )  # constants for a row or a column leave the plan alone, and exp(-C / reg) representable
+    relative -= relative.min(axis=1, keepdims=True)
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+        plan, log = ot.sinkhorn([], [], relative, reg, numItermax=10_000, log=True)
+    off = max(np.abs(plan.sum(axis=axis) * size - 1).max() for axis, size in ((1, len(C)), (0, C.shape[1])))
+    if not off < 1e-3:
+        raise RuntimeError(
+            f"Sinkhorn: the margins are still off after {log['niter']} iterations; raise reg (given {reg})"
+        )
+    g: np.ndarray = plan
+    return g
