@@ -1,8 +1,7 @@
-"""How time and memory of the aligners grow with the number of samples: n source and n/2 target samples of 2048 features.
+"""How time and memory of the aligners grow: n source and n/2 target samples of 2048 features.
 
-Each measurement is a process of its own. The samples are drawn in single precision (1.2 GB at n = 100,000) and are part of
-the memory that is reported; a method that needs an n x n matrix is run as far as that fits. The table and the figure are
-written to results/benches.
+Each measurement is a process of its own. The samples are drawn in single precision (1.2 GB at n = 100,000) and are
+part of the memory that is reported. The table and the figure are written to results/benches.
 
     python scripts/bench_growth.py --threads 2
 """

@@ -106,3 +106,11 @@ def test_pixels_converge_without_a_warning(model):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.mean(model.fit(X, y, X).predict(X) == y) > 0.95
+
+
+def test_a_matrix_larger_than_memory_is_refused_by_what_it_would_take() -> None:
+    many = np.zeros((2_000_000, 1))
+    with pytest.raises(
+        ValueError, match=r"2000000 x 2000000 pairs of samples takes 29802 GiB, and this machine has \d+"
+    ):
+        LinearSVM().fit(many, np.arange(len(many)) % 2, many[:5])

@@ -1,5 +1,6 @@
 """Kernel matrices between two samples, and the bandwidth to give them when none is given."""
 
+import os
 from typing import Literal
 
 import numpy as np
@@ -14,15 +15,31 @@ def gram(kernel: Kernel, X: np.ndarray, Y: np.ndarray, gamma: float | None) -> n
 
     ``linear`` is k(x, y) = x'y, which leaves `gamma` aside; ``rbf`` is k(x, y) = exp(-gamma ||x - y||^2).
 
+    Raises
+    ------
+    ValueError
+        The matrix is larger than this machine's memory.
+
     Examples
     --------
     >>> gram("linear", np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [0.0, 1.0]]), gamma=None)
     array([[11.,  2.]])
     """
+    check_affordable(len(X), len(Y))
     X64 = X.astype(np.float64, copy=False)
     Y64 = X64 if Y is X else Y.astype(np.float64, copy=False)
     K: np.ndarray = pairwise_kernels(X64, Y64, metric=kernel, filter_params=True, gamma=gamma)
     return K
+
+
+def check_affordable(rows: int, columns: int) -> None:
+    """Raise `ValueError` if a matrix of this shape, in double precision, is larger than this machine's memory."""
+    needed, there = 8 * rows * columns, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise ValueError(
+            f"a matrix of {rows} x {columns} pairs of samples takes {needed / 2**30:.0f} GiB, and this machine has "
+            f"{there / 2**30:.0f}; take fewer samples, or a method without such a matrix (tca, jda, coral, gfk, sa)"
+        )
 
 
 def mean_similarity(

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat
 from sklearn.svm import SVC
 
+from tda.divergences.kernels import gram
 from tda.methods.shallow.base import ShallowMethod, weighted
 
 
@@ -44,9 +45,10 @@ class LinearSVM(ShallowMethod):
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
         self.Xs_, ys, weights = weighted(Xs, ys, weights)
-        self.model_ = SVC(C=self.C, kernel="precomputed").fit(self.Xs_ @ self.Xs_.T, ys, sample_weight=weights)
+        self.model_ = SVC(C=self.C, kernel="precomputed")
+        self.model_.fit(gram("linear", self.Xs_, self.Xs_, None), ys, sample_weight=weights)
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        y: np.ndarray = self.model_.predict(X.astype(np.float64, copy=False) @ self.Xs_.T)
+        y: np.ndarray = self.model_.predict(gram("linear", X, self.Xs_, None))
         return y

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array, diags_array
 from scipy.special import entr
 from sklearn.neighbors import kneighbors_graph
 
+from tda.divergences.kernels import check_affordable
 from tda.methods.shallow.base import Aligner, ShallowMethod
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -48,6 +49,7 @@ class OTDA(Aligner):
         """Return the plan (ns, nt) for Xs (ns, d) of the classes 0, 1, ... (ns,), and Xt (nt, d)."""
 
     def align(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        check_affordable(len(Xs), len(Xt))
         Xs64, Xt64 = self.transform(Xs), self.transform(Xt)
         mean = np.mean(Xs64**2) + np.mean(Xt64**2) - 2 * np.mean(Xs64.mean(axis=0) * Xt64.mean(axis=0))
         scale = np.sqrt(mean * Xs.shape[1]) if self.unit_cost and mean > 0 else 1.0
