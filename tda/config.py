@@ -264,6 +264,8 @@ def usage_errors(overrides: Sequence[str]) -> Iterator[None]:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         raise unknown(group, name, error.options or []) from None
     except (HydraException, OmegaConfBaseException) as error:
+        if isinstance(error.__cause__, UsageError):
+            raise error.__cause__ from None
         line = one_line(error)
         known_keys(overrides)
         raise UsageError(line) from None

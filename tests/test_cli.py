@@ -264,7 +264,7 @@ def test_list_names_and_describes_everything(kind: str, group: str, capsys: pyte
 
 def examples(text: str) -> list[list[str]]:
     """The commands that a text shows, at the start of a line, without the remarks behind them."""
-    lines = re.findall(r"^ *tda ((?:run|report|list)\b.*)$", text, re.MULTILINE)
+    lines = re.findall(r"^ *tda ((?:run|report|list|data)\b.*)$", text, re.MULTILINE)
     return [shlex.split(re.split(r"  +|#", line)[0]) for line in lines]
 
 
@@ -277,7 +277,7 @@ def assert_can_run(arguments: list[str]) -> None:
     assert all(Sweep(one).cells for one in by_dataset(overrides))
 
 
-@pytest.mark.parametrize("level", [[], ["run"], ["report"], ["list"]])
+@pytest.mark.parametrize("level", [[], ["run"], ["report"], ["list"], ["data"]])
 def test_help_shows_examples_that_run(level: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*level, "--help"])
@@ -289,7 +289,12 @@ def test_help_shows_examples_that_run(level: list[str], capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
-def test_the_commands_of_the_readme_can_run(page: str) -> None:
+def test_the_commands_of_the_readme_can_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("FILE").touch()
+    for domain in ("a", "b"):
+        Path("PATH", domain).mkdir(parents=True)
+        Path("PATH", f"{domain}.npz").touch()
     shown = examples((Path(__file__).parent.parent / page).read_text(encoding="utf-8"))
     assert len(shown) >= 5
     for arguments in shown:

@@ -74,6 +74,7 @@ class Network(nn.Module):
     def __init__(self, backbone: Backbone, *, classes: int) -> None:
         super().__init__()
         self.backbone = backbone
+        self.classes = classes
         self.width = backbone.bottleneck or backbone.width
         self.bottleneck: nn.Module = (
             nn.Sequential(nn.Linear(backbone.width, self.width), nn.BatchNorm1d(self.width), nn.ReLU())

@@ -134,6 +134,13 @@ def mean_distance2(source: Tensor, target: Tensor) -> Tensor:
 
 
 @in_float32
+def class_means(X: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return the mean of the rows of X (n, d) of each class: (classes, d), 0 for a class without rows."""
+    members = F.one_hot(labels, classes).float()
+    return members.T @ X / members.sum(0).clamp_min(1)[:, None]
+
+
+@in_float32
 def quadruples(source: Tensor, target: Tensor, kernels: int = 5) -> Tensor:
     """Return h_u(i) = k_u(s, s') + k_u(t, t') - k_u(s, t') - k_u(s', t) of consecutive pairs of rows: (kernels, n/2).
 

@@ -1,7 +1,6 @@
 """DANN: features that a domain classifier cannot tell apart."""
 
 from collections.abc import Sequence
-from math import exp
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +9,8 @@ from torch import Tensor
 
 from tda.backbones.base import Network, Output, perceptron
 from tda.methods.deep.base import Batch, DeepMethod
-from tda.methods.deep.reversal import reverse_gradient
+from tda.methods.deep.bsp import spectral_penalty
+from tda.methods.deep.reversal import ramp, reverse_gradient
 
 
 class DANN(DeepMethod):
@@ -23,7 +23,7 @@ class DANN(DeepMethod):
     where features and label predictor minimise and the domain classifier maximises; :math:`L_d` is the binomial
     cross-entropy of source (0) against target (1), averaged over both halves of the batch, and
 
-    .. math:: \lambda_p = \frac{2}{1 + \exp(-\gamma p)} - 1.
+    .. math:: \lambda_p = h \left( \frac{2}{1 + \exp(-\gamma p)} - 1 \right).
 
     The gradient that reaches the features is reversed and multiplied by :math:`\lambda_p`; the domain classifier
     itself learns at full speed throughout.
@@ -36,19 +36,34 @@ class DANN(DeepMethod):
         Steepness of the ramp of :math:`\lambda_p` over the progress p in [0, 1).
     hidden : sequence of int or None
         Widths of the domain classifier's hidden layers; None takes the backbone's `discriminator`.
+    height : float
+        h, where the ramp ends; 1 in the paper.
+    bsp : float
+        :math:`\beta` of batch spectral penalisation (Chen et al., ICML 2019), which adds
+        :math:`\beta (\sigma_{s,1}^2 + \sigma_{t,1}^2)` to the alignment; 0 is plain DANN.
 
     References
     ----------
     Y. Ganin, V. Lempitsky. Unsupervised domain adaptation by backpropagation. ICML 2015, equations 1 and 14.
     Y. Ganin et al. Domain-adversarial training of neural networks. JMLR 17, 2016, section 5.2.
+    X. Chen, S. Wang, M. Long, J. Wang. Transferability vs. discriminability: batch spectral penalization for
+    adversarial domain adaptation. ICML 2019, equation 8.
     """
 
     def __init__(
-        self, *, weight: NonNegativeFloat, gamma: NonNegativeFloat, hidden: Sequence[PositiveInt] | None
+        self,
+        *,
+        weight: NonNegativeFloat,
+        gamma: NonNegativeFloat,
+        hidden: Sequence[PositiveInt] | None,
+        height: NonNegativeFloat = 1.0,
+        bsp: NonNegativeFloat = 0.0,
     ) -> None:
         super().__init__(weight=weight)
         self.gamma = gamma
         self.hidden = hidden
+        self.height = height
+        self.bsp = bsp
 
     def prepare(self, network: Network) -> None:
         """Build the domain classifier on the network's features."""
@@ -58,8 +73,22 @@ class DANN(DeepMethod):
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the domain classifier's loss, its gradient reversed on the way to the features."""
-        ramp = 2 / (1 + exp(-self.gamma * batch.progress)) - 1
         features = torch.cat([source.features, target.features])
-        said = self.discriminator(reverse_gradient(features, ramp)).squeeze(1)  # (2b,)
-        truth = torch.cat([said.new_zeros(len(source.features)), said.new_ones(len(target.features))])
-        return F.binary_cross_entropy_with_logits(said, truth)
+        strength = ramp(batch.progress, self.gamma, self.height)
+        said = self.discriminator(reverse_gradient(features, strength)).squeeze(1)  # (2b,)
+        loss = domain_loss(said, len(source.features))
+        if self.bsp:
+            loss = loss + self.bsp * (spectral_penalty(source.features) + spectral_penalty(target.features))
+        return loss
+
+
+def domain_loss(said: Tensor, sources: int) -> Tensor:
+    """Return the mean binomial cross-entropy of domain logits (..., n): the first `sources` are source (0), the rest 1.
+
+    Examples
+    --------
+    >>> domain_loss(torch.zeros(5), 2)
+    tensor(0.6931)
+    """
+    truth = (torch.arange(said.shape[-1], device=said.device) >= sources).expand_as(said)
+    return F.binary_cross_entropy_with_logits(said.float(), truth.float())

@@ -1,5 +1,6 @@
-"""The gradient reversal layer."""
+"""The gradient reversal layer, and how its strength rises."""
 
+from math import exp
 from typing import Any
 
 import torch
@@ -33,3 +34,20 @@ def reverse_gradient(x: Tensor, scale: float) -> Tensor:
     """
     y: Tensor = _Reversal.apply(x, scale)
     return y
+
+
+def ramp(progress: float, gamma: float, height: float = 1.0) -> float:
+    r"""Return :math:`h \left( \frac{2}{1 + \exp(-\gamma p)} - 1 \right)`, which rises from 0 towards `height`.
+
+    References
+    ----------
+    Y. Ganin, V. Lempitsky. Unsupervised domain adaptation by backpropagation. ICML 2015, equation 14.
+
+    Examples
+    --------
+    >>> ramp(0.0, 10.0)
+    0.0
+    >>> round(ramp(0.5, 10.0, height=0.1), 4)
+    0.0987
+    """
+    return height * (2 / (1 + exp(-gamma * progress)) - 1)

@@ -1,0 +1,38 @@
+"""AdaBN: the source's network with the target's batch statistics."""
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
+
+from tda.backbones.base import Network
+from tda.methods.deep.normalisation import replace_normalisation
+from tda.methods.deep.source_only import SourceOnly
+
+CHUNK = 512
+
+
+class AdaBN(SourceOnly):
+    r"""Adaptive batch normalisation: nothing is trained on the target; only means and variances are taken from it.
+
+    After training on the source alone, every batch normalisation computes
+
+    .. math:: y = \gamma \frac{x - \mu_t}{\sqrt{\sigma_t^2 + \epsilon}} + \beta
+
+    with the mean :math:`\mu_t` and variance :math:`\sigma_t^2` of its inputs over all target samples, in batches of
+    about 512 in a random order. A network without batch normalisation gets one between bottleneck and head.
+
+    References
+    ----------
+    Y. Li, N. Wang, J. Shi, J. Liu, X. Hou. Revisiting batch normalization for practical domain adaptation. ICLR
+    workshops 2017, algorithm 1.
+    """
+
+    def prepare(self, network: Network) -> None:
+        """See that there is a batch normalisation."""
+        super().prepare(network)
+        replace_normalisation(network, lambda layer: layer)
+
+    def finish(self, xs: Tensor, xt: Tensor) -> None:
+        """Replace the running statistics of all batch normalisations by the target's."""
+        chunks = torch.randperm(len(xt)).tensor_split(-(-len(xt) // CHUNK))
+        update_bn((xt[rows.to(xt.device)] for rows in chunks), self.network)

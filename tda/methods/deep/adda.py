@@ -1,0 +1,103 @@
+"""ADDA: an encoder of the target that learns to imitate that of the source."""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+
+from tda.backbones.base import Network, perceptron
+from tda.methods.deep.base import Batch, DeepMethod, Objective
+from tda.methods.deep.dann import domain_loss
+
+
+class ADDA(DeepMethod):
+    r"""Adversarial discriminative domain adaptation.
+
+    First the source encoder :math:`M_s` and the classifier C minimise the source's cross-entropy. Then both stay as
+    they are; the target encoder :math:`M_t` starts as a copy of :math:`M_s`, and takes turns with a domain classifier
+    D, which gives the probability that an encoding is the source's:
+
+    .. math:: \min_D \; L_D = -\mathbb E_s \log D(M_s(x)) - \mathbb E_t \log (1 - D(M_t(x))), \quad \min_{M_t} L_M
+
+    ============ =======================================================================
+    ``loss``     :math:`L_M`
+    ============ =======================================================================
+    minimax      :math:`-L_D`
+    gan          :math:`-\mathbb E_t \log D(M_t(x))`, the paper's choice
+    confusion    :math:`-\mathbb E_t [\frac12 \log D(M_t(x)) + \frac12 \log (1 - D(M_t(x)))]`
+    ============ =======================================================================
+
+    leaving out what does not depend on :math:`M_t`. Predictions are :math:`C(M_t(x))`. An encoder is backbone and
+    bottleneck. The two domains never share a batch: each encoder normalises by its own domain, which is why `pair` is
+    not used. The network becomes the target's encoder, so that a pretrained backbone keeps its lower learning rate;
+    the optimiser's momentum is carried over from the first phase, whereas the authors start another optimiser.
+
+    Parameters
+    ----------
+    weight : float
+        Of :math:`L_M`; the domain classifier learns at full speed.
+    loss : {"minimax", "gan", "confusion"}
+        What the target encoder minimises.
+    pretraining : float
+        Share of the steps for the first phase.
+    hidden : sequence of int or None
+        Widths of the domain classifier's hidden layers; None takes the backbone's `discriminator`.
+
+    References
+    ----------
+    E. Tzeng, J. Hoffman, K. Saenko, T. Darrell. Adversarial discriminative domain adaptation. CVPR 2017, equations
+    3 to 9. The equation of the confusion loss there sums over both domains; the source's part is constant here.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: NonNegativeFloat,
+        loss: Literal["minimax", "gan", "confusion"],
+        pretraining: Annotated[float, Field(gt=0, lt=1)],
+        hidden: Sequence[PositiveInt] | None,
+    ) -> None:
+        super().__init__(weight=weight)
+        self.loss = loss
+        self.pretraining = pretraining
+        self.hidden = hidden
+        self.adapting = False
+
+    def prepare(self, network: Network) -> None:
+        """Build the domain classifier, and the place where the source's encoder will be kept."""
+        super().prepare(network)
+        hidden = network.backbone.discriminator if self.hidden is None else self.hidden
+        self.discriminator = perceptron(network.width, *hidden, 1)
+        self.source_encoder = deepcopy(self.encoder).requires_grad_(False)
+
+    @property
+    def encoder(self) -> nn.Sequential:
+        """The network up to its features; since the second phase, the target's encoder."""
+        return nn.Sequential(self.network.backbone, self.network.bottleneck)
+
+    def objectives(self, batch: Batch) -> Iterator[Objective]:
+        """Yield the source's cross-entropy at first; then the domain classifier's loss and the target encoder's."""
+        if batch.progress < self.pretraining:
+            yield Objective(F.cross_entropy(self.network(batch.xs).logits, batch.ys), (self.network,))
+            return
+        if not self.adapting:
+            self.source_encoder.load_state_dict(self.encoder.state_dict())
+            self.adapting = True
+        with torch.no_grad():
+            source = self.source_encoder.eval()(batch.xs)
+        target = self.encoder(batch.xt)
+        said = self.discriminator(torch.cat([target.detach(), source])).squeeze(1)
+        telling = domain_loss(said, len(target))
+        yield Objective(telling, (self.discriminator,), {"domain": telling})
+        fooling = encoder_loss(self.discriminator(target).squeeze(1).float(), self.loss)
+        yield Objective(self.weight * fooling, (self.encoder,), {"encoder": fooling})
+
+
+def encoder_loss(said: Tensor, loss: Literal["minimax", "gan", "confusion"]) -> Tensor:
+    """Return the target encoder's loss on logits (n,) of the probability that its encodings are the source's."""
+    as_source, as_target = F.softplus(-said).mean(), F.softplus(said).mean()  # -log D and -log(1 - D)
+    return {"minimax": -as_target, "gan": as_source, "confusion": (as_source + as_target) / 2}[loss]

@@ -1,0 +1,467 @@
+"""The adversarial methods against plain loops, closed forms and scikit-learn."""
+
+from collections.abc import Iterator, Sequence
+from math import exp, log, tanh
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hydra import compose
+from sklearn.metrics import log_loss
+from torch import Tensor, nn
+
+from tda.backbones.base import Network, Output, perceptron
+from tda.backbones.ganin import LeNet
+from tda.backbones.pixels import Pixels
+from tda.config import composer
+from tda.methods.deep.adda import ADDA, encoder_loss
+from tda.methods.deep.base import Batch, DeepMethod, Objective
+from tda.methods.deep.bsp import spectral_penalty
+from tda.methods.deep.can import CAN, selected
+from tda.methods.deep.cdan import CDAN, certainties
+from tda.methods.deep.daan import DAAN, dynamic_factor
+from tda.methods.deep.dann import DANN, domain_loss
+from tda.methods.deep.domain_confusion import DomainConfusion, indifference
+from tda.methods.deep.domain_mixup import DomainMixup, mixed
+from tda.methods.deep.mada import MADA, ClassDiscriminators
+from tda.methods.deep.mcd import MCD, discrepancy
+from tda.methods.deep.mdd import MDD, disagreement
+from tda.methods.deep.reversal import ramp
+from tda.methods.deep.wdgrl import WDGRL, gradient_penalty
+from tests.test_methods import easy_shift, estimator
+
+NAMES = [
+    "adda", "adda_confusion", "adda_minimax", "bsp_cdan", "bsp_dann", "can", "cdan", "cdan_e", "daan",
+    "domain_confusion", "domain_mixup", "ican", "mada", "mcd", "mdd", "rman", "wdgrl",
+]  # fmt: skip
+RAMP: dict[str, Any] = {"weight": 1.0, "gamma": 10.0, "height": 0.7, "hidden": [6]}
+PHASES: dict[str, Any] = {"weight": 1.0, "pretraining": 0.5, "hidden": [6]}
+CLASSES, WIDTH = 3, 4
+
+
+def prepared(method: DeepMethod) -> DeepMethod:
+    torch.manual_seed(0)
+    backbone = Pixels(size=16, bottleneck=WIDTH, hidden=[5], discriminator=[7])
+    backbone.width = 8
+    network = Network(backbone, classes=CLASSES)
+    network.backbone = nn.Identity()  # type: ignore[assignment]
+    network.backbone.discriminator, network.backbone.hidden = (7,), (5,)  # type: ignore[assignment]
+    method.prepare(network)
+    return method
+
+
+def outputs(ns: int = 5, nt: int = 6) -> tuple[Output, Output]:
+    """Features and logits of both domains, each a leaf that gathers a gradient."""
+    draw = torch.Generator().manual_seed(1)
+    source, target = (
+        Output(*(torch.randn(n, d, generator=draw).requires_grad_() for d in (WIDTH, CLASSES))) for n in (ns, nt)
+    )
+    return source, target
+
+
+def batch(progress: float = 0.2, n: int = 6) -> Batch:
+    draw = torch.Generator().manual_seed(2)
+    xs, xt = torch.randn(n, 8, generator=draw), torch.randn(n, 8, generator=draw) + 1
+    return Batch(xs, torch.arange(n) % CLASSES, xt, torch.arange(n), progress)
+
+
+def stepped(method: DeepMethod, objectives: Iterator[Objective], lr: float = 0.05) -> list[Objective]:
+    """Take one gradient step on each objective, changing what it names, as the trainer does."""
+    taken = []
+    for objective in objectives:
+        chosen = [p for module in objective.train for p in module.parameters() if p.requires_grad]
+        for p, gradient in zip(chosen, torch.autograd.grad(objective.loss, chosen, allow_unused=True), strict=True):
+            if gradient is not None:
+                p.data -= lr * gradient
+        taken.append(objective)
+    return taken
+
+
+def state(*modules: nn.Module) -> list[Tensor]:
+    return [p.detach().clone() for module in modules for p in module.parameters()]
+
+
+def same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def binary(said: Tensor, target: bool) -> Tensor:
+    """-log of the probability given to the right domain."""
+    return -torch.log(torch.sigmoid(said) if target else 1 - torch.sigmoid(said))
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.1, 0.9])
+def test_ramp_is_a_hyperbolic_tangent(progress: float) -> None:
+    assert ramp(progress, 10.0, 0.3) == pytest.approx(0.3 * tanh(5 * progress))
+
+
+def test_domain_loss_is_scikit_learns_log_loss() -> None:
+    said = torch.tensor([0.3, -1.0, 2.0, 0.1, -0.7])
+    plain = log_loss([0, 0, 1, 1, 1], torch.sigmoid(said).numpy())
+    assert domain_loss(said, 2).item() == pytest.approx(plain, rel=1e-6)
+    assert domain_loss(said.expand(4, 5), 2).item() == pytest.approx(plain, rel=1e-6)
+
+
+def test_spectral_penalty_is_the_squared_spectral_norm() -> None:
+    features = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    assert spectral_penalty(features).item() == pytest.approx(np.linalg.norm(features.numpy(), 2) ** 2, rel=1e-5)
+    assert spectral_penalty(features, 5).item() == pytest.approx(features.square().sum().item(), rel=1e-5)
+
+
+class TestReversal:
+    """Features climb what the domain classifier descends, scaled by the ramp; the classifier's own gradient is whole."""
+
+    @pytest.mark.parametrize(
+        "method",
+        [
+            DANN(**RAMP),
+            CDAN(**RAMP, entropy=True, random_dim=None, bsp=0.0),
+            CDAN(**RAMP, entropy=False, random_dim=9, bsp=0.0),
+            MADA(**RAMP),
+            DAAN(**RAMP, memory=0.0),
+            MDD(**RAMP, margin=4.0),
+        ],
+        ids=lambda method: type(method).__name__,
+    )
+    def test_gradients(self, method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        prepared(method)
+        own = [p for name, p in method.named_parameters() if not name.startswith("network.")]
+        source, target = outputs()
+        reversed_ = torch.autograd.grad(method.alignment(source, target, batch()), [source[0], target[0], *own])
+        module = __import__(type(method).__module__, fromlist=["reverse_gradient"])
+        monkeypatch.setattr(module, "reverse_gradient", lambda x, strength: x)
+        plain = torch.autograd.grad(method.alignment(source, target, batch()), [source[0], target[0], *own])
+        strength = 0.7 * tanh(1.0)
+        for k, (a, b) in enumerate(zip(reversed_, plain, strict=True)):
+            torch.testing.assert_close(a, -strength * b if k < 2 else b)
+
+    def test_bsp_adds_the_leading_singular_values_of_each_domain(self) -> None:
+        source, target = outputs()
+        losses = [prepared(DANN(**RAMP, bsp=bsp)).alignment(source, target, batch()).item() for bsp in (0.0, 0.01)]
+        norms = [np.linalg.norm(half.features.detach().numpy(), 2) for half in (source, target)]
+        assert losses[1] - losses[0] == pytest.approx(0.01 * (norms[0] ** 2 + norms[1] ** 2), rel=1e-4)
+
+
+class TestCDAN:
+    @pytest.mark.parametrize("entropy", [False, True])
+    def test_loss_is_the_papers_sum_over_samples(self, entropy: bool) -> None:
+        method = prepared(CDAN(**RAMP, entropy=entropy, random_dim=None, bsp=0.0))
+        source, target = outputs()
+        loss = method.alignment(source, target, batch())
+        total = torch.tensor(0.0)
+        for half, is_target in ((source, False), (target, True)):
+            weights, terms = [], []
+            for f, logits in zip(*half, strict=True):
+                g = torch.softmax(logits, 0)
+                said = method.discriminator(torch.outer(g, f).flatten())  # type: ignore[operator]
+                weights.append(1 + exp(sum(p * log(p) for p in g.tolist())) if entropy else 1.0)
+                terms.append(weights[-1] * binary(said, is_target).squeeze())
+            total = total + sum(terms) / sum(weights) / 2
+        torch.testing.assert_close(loss, total)
+
+    def test_randomised_map_keeps_inner_products(self) -> None:
+        method = prepared(CDAN(**RAMP, entropy=False, random_dim=200_000, bsp=0.0))
+        assert isinstance(method, CDAN)
+        f, g = torch.randn(2, WIDTH), torch.rand(2, CLASSES)
+        one, other = method.joint(f, g)
+        assert (one @ other).item() == pytest.approx(((f[0] @ f[1]) * (g[0] @ g[1])).item(), abs=0.05)
+
+    def test_certainty_goes_from_the_uniform_prediction_to_the_sure_one(self) -> None:
+        certain = certainties(torch.tensor([[0.0, 0.0, 0.0], [1000.0, 0.0, 0.0]]))
+        torch.testing.assert_close(certain, torch.tensor([1 + 1 / 3, 2.0]))
+
+    def test_the_weights_draw_predictions_too_but_the_map_does_not(self) -> None:
+        for entropy in (False, True):
+            source, target = outputs()
+            prepared(CDAN(**RAMP, entropy=entropy, random_dim=None, bsp=0.0)).alignment(
+                source, target, batch()
+            ).backward()
+            assert (source.logits.grad is not None) == entropy
+
+
+class TestADDA:
+    def test_the_three_losses(self) -> None:
+        said = torch.tensor([0.5, -1.5])
+        d = 1 / (1 + np.exp(-said.numpy().astype(float)))
+        plain = {
+            "minimax": np.log(1 - d).mean(),
+            "gan": -np.log(d).mean(),
+            "confusion": -(0.5 * np.log(d) + 0.5 * np.log(1 - d)).mean(),
+        }
+        for loss, value in plain.items():
+            assert encoder_loss(said, loss).item() == pytest.approx(value, rel=1e-5)  # type: ignore[arg-type]
+
+    def test_first_phase_sees_the_source_alone(self) -> None:
+        method = prepared(ADDA(**PHASES, loss="gan"))
+        data = batch(progress=0.3)
+        (objective,) = method.objectives(data)
+        method.eval()
+        assert objective.train == (method.network,)
+        method.train()
+        torch.testing.assert_close(objective.loss, F.cross_entropy(method.network(data.xs).logits, data.ys))
+        with pytest.raises(RuntimeError):
+            torch.autograd.grad(objective.loss, [*method.discriminator.parameters()])  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("loss", ["minimax", "gan", "confusion"])
+    def test_second_phase_moves_the_target_encoder_alone(self, loss: Any) -> None:
+        method = prepared(ADDA(**PHASES, loss=loss))
+        assert isinstance(method, ADDA)
+        stepped(method, method.objectives(batch(progress=0.1)))
+        learned, head = state(method.encoder), state(method.network.head)
+        telling, fooling = stepped(method, method.objectives(batch(progress=0.6)))
+        assert same(state(method.source_encoder), learned)
+        assert same(state(method.network.head), head)
+        assert not same(state(method.encoder), learned)
+        assert telling.train == (method.discriminator,)
+        assert fooling.terms.keys() == {"encoder"}
+        stepped(method, method.objectives(batch(progress=0.7)))
+        assert same(state(method.source_encoder), learned)
+
+    def test_fooling_makes_the_target_look_like_the_source(self) -> None:
+        method = prepared(ADDA(**PHASES, loss="gan"))
+        assert isinstance(method, ADDA)
+        data = batch(progress=0.6)
+        objectives = method.objectives(data)
+        next(objectives)
+        before = method.discriminator(method.encoder(data.xt)).mean()
+        stepped(method, objectives)
+        assert method.discriminator(method.encoder(data.xt)).mean() > before
+
+
+class TestMCD:
+    def method(self) -> MCD:
+        method = prepared(MCD(weight=1.0, generator_steps=3, hidden=[5]))
+        assert isinstance(method, MCD)
+        return method
+
+    def test_discrepancy_is_the_mean_absolute_difference(self) -> None:
+        one, other = np.array([[1.0, 2.0, 0.5]]), np.array([[0.0, 0.1, 3.0]])
+        p, q = (np.exp(z) / np.exp(z).sum() for z in (one, other))
+        given = discrepancy(torch.tensor(one), torch.tensor(other)).item()
+        assert given == pytest.approx(np.abs(p - q).sum() / 3, rel=1e-6)
+
+    def test_heads_part_and_features_draw_them_together(self) -> None:
+        method, data = self.method(), batch()
+        a, b, *c = stepped(method, method.objectives(data), lr=0.02)
+        assert len(c) == 3
+        assert a.train == (method,)
+        assert b.train == (method.network.head, method.second)
+        assert all(method.network.head not in objective.train for objective in c)
+        assert c[-1].terms["discrepancy"] < c[0].terms["discrepancy"]
+        assert b.loss.item() == pytest.approx((b.terms["classification"] - b.terms["discrepancy"]).item(), rel=1e-6)
+
+    def test_both_heads_are_scored(self) -> None:
+        method, x = self.method().eval(), batch().xt
+        features, first = method.network(x)
+        torch.testing.assert_close(method.classify(x), (first + method.second(features)) / 2)
+        assert not torch.allclose(first, method.second(features))
+
+
+class TestMDD:
+    def test_disagreement_is_minus_the_log_of_the_rest(self) -> None:
+        logits = torch.randn(6, CLASSES, generator=torch.Generator().manual_seed(0)).double()
+        classes = torch.tensor([0, 1, 2, 0, 1, 2])
+        plain = np.mean([-np.log(1 - torch.softmax(z, 0)[c].item()) for z, c in zip(logits, classes, strict=True)])
+        assert disagreement(logits, classes).item() == pytest.approx(plain, rel=1e-9)
+
+    def test_alignment_is_the_papers_formula_and_leaves_the_classifier_alone(self) -> None:
+        method = prepared(MDD(**RAMP, margin=4.0))
+        source, target = outputs()
+        loss = method.alignment(source, target, batch())
+        total = 0.0
+        for f, z in zip(*source, strict=True):
+            total -= 4 * torch.log_softmax(method.adversary(f), 0)[z.argmax()].item() / 5  # type: ignore[operator]
+        for f, z in zip(*target, strict=True):
+            total -= log(1 - torch.softmax(method.adversary(f), 0)[z.argmax()].item()) / 6  # type: ignore[operator]
+        assert loss.item() == pytest.approx(total, rel=1e-5)
+        loss.backward()
+        assert source.logits.grad is None
+        assert target.logits.grad is None
+
+
+class TestClassDiscriminators:
+    def test_they_are_perceptrons_side_by_side(self) -> None:
+        torch.manual_seed(3)
+        together = ClassDiscriminators(CLASSES, WIDTH, 6, 5)
+        for bias in together.biases:
+            nn.init.normal_(bias)
+        features, logits = torch.randn(7, WIDTH), torch.randn(7, CLASSES)
+        said = together(features, logits)
+        for c in range(CLASSES):
+            alone = perceptron(WIDTH, 6, 5, 1)
+            for layer, weight, bias in zip(alone[::2], together.weights, together.biases, strict=True):
+                layer.weight.data, layer.bias.data = weight[c].T, bias[c, 0]  # type: ignore[union-attr]
+            expected = alone(logits.softmax(1)[:, c : c + 1] * features).squeeze(1)
+            torch.testing.assert_close(said[c], expected)
+
+    def test_mada_sums_over_classes(self) -> None:
+        method = prepared(MADA(**RAMP))
+        source, target = outputs()
+        said = method.discriminators(  # type: ignore[operator]
+            torch.cat([source.features, target.features]), torch.cat([source.logits, target.logits])
+        )
+        plain = sum(log_loss([0] * 5 + [1] * 6, torch.sigmoid(row).detach().numpy()) for row in said)
+        assert method.alignment(source, target, batch()).item() == pytest.approx(plain, rel=1e-5)
+
+
+class TestDAAN:
+    def test_dynamic_factor_weighs_distances(self) -> None:
+        """Errors of 1/4 overall and 3/8 for each class are distances of 1 and 1/2."""
+        overall, local = torch.tensor(log(2) / 2), torch.tensor(3 * log(2) / 4)
+        assert dynamic_factor(overall, local).item() == pytest.approx(1 / 1.5)
+        assert dynamic_factor(torch.tensor(5.0), torch.tensor(0.1)).item() == 0
+        assert dynamic_factor(torch.tensor(5.0), torch.tensor(5.0)).item() == 0.5
+
+    def test_alignment_lies_between_danns_and_madas(self) -> None:
+        method = prepared(DAAN(**RAMP, memory=0.0))
+        source, target = outputs()
+        loss = method.alignment(source, target, batch()).item()
+        features, logits = (torch.cat(pair) for pair in zip(source, target, strict=True))
+        overall = domain_loss(method.everywhere(features).squeeze(1), 5)  # type: ignore[operator]
+        said = method.classwise(features, logits)  # type: ignore[operator]
+        local = torch.stack([domain_loss(row, 5) for row in said])
+        omega = dynamic_factor(overall, local.mean()).item()
+        assert loss == pytest.approx(((1 - omega) * overall + omega * local.sum()).item(), rel=1e-5)
+
+
+class TestWDGRL:
+    def test_penalty_of_a_linear_critic_is_its_norms_distance_from_one(self) -> None:
+        critic = nn.Linear(WIDTH, 1)
+        source, target = (half.features for half in outputs(6, 6))
+        expected = (critic.weight.norm() - 1).square()
+        torch.testing.assert_close(gradient_penalty(critic, source, target), expected)
+
+    def test_critic_takes_its_steps_before_the_network_takes_one(self) -> None:
+        method = prepared(WDGRL(weight=1.0, penalty=10.0, critic_steps=3, hidden=[6]))
+        assert isinstance(method, WDGRL)
+        network = state(method.network)
+        *critics, last = stepped(method, method.objectives(batch()), lr=0.01)
+        assert [objective.train for objective in critics] == [(method.critic,)] * 3
+        assert critics[-1].loss < critics[0].loss
+        assert last.train == (method.network,)
+        assert not same(state(method.network), network)
+
+
+class TestDomainConfusion:
+    def test_fair_coins_cost_least(self) -> None:
+        assert indifference(torch.zeros(4)).item() == pytest.approx(log(2))
+        said = torch.tensor([0.4, -2.0])
+        plain = np.mean([0.5 * binary(s, True).item() + 0.5 * binary(s, False).item() for s in said])
+        assert indifference(said).item() == pytest.approx(plain, rel=1e-6)
+
+    def test_steps(self) -> None:
+        method = prepared(DomainConfusion(weight=0.5, hidden=[6]))
+        telling, confusing = stepped(method, method.objectives(batch()))
+        assert telling.train == (method.discriminator,)
+        assert confusing.train == (method.network,)
+        terms = confusing.terms
+        assert confusing.loss.item() == pytest.approx((terms["classification"] + 0.5 * terms["confusion"]).item())
+
+
+class TestCAN:
+    SIZES = MappingProxyType({"size": 32, "bottleneck": None, "hidden": [5], "discriminator": [7]})
+
+    def method(self, **changes: Any) -> CAN:
+        settings = {
+            "weight": 0.8,
+            "collaboration": 0.1,
+            "gamma": 10.0,
+            "hidden": [6],
+            "pseudo_after": 1.0,
+            "doubt": 0.5,
+        }
+        method = CAN(**(settings | changes))
+        torch.manual_seed(0)
+        method.prepare(Network(LeNet(**self.SIZES), classes=CLASSES))
+        return method
+
+    def images(self, progress: float = 0.2) -> Batch:
+        xs, xt = torch.randint(0, 256, (2, 6, 32, 32, 3), dtype=torch.uint8)
+        return Batch(xs, torch.arange(6) % CLASSES, xt, torch.arange(6), progress)
+
+    def test_blocks_of_lenet_end_at_its_first_pooling_and_second_convolution(self) -> None:
+        """Maps of 28 and 14 pixels; the image (32) and what the last pooling reads (10) are no blocks."""
+        method = self.method()
+        x = torch.rand(2, 3, 32, 32)
+        first = method.network.backbone.convolutions[0](x)  # type: ignore[index, operator]
+        second = F.relu(F.max_pool2d(first, 2))
+        method.network.backbone.extract(x)
+        for pooled, expected in zip(method.blocks.read(), [first, second], strict=True):
+            torch.testing.assert_close(pooled, expected.mean((2, 3)))
+
+    def test_blocks_and_features_are_drawn_apart(self) -> None:
+        """What the blocks give their domain classifiers descends the loss; what the features give climbs it."""
+        data = self.images()
+        gradients = {}
+        for weight, collaboration in ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0)):
+            method = self.method(weight=weight, collaboration=collaboration)
+            (objective,) = method.objectives(data)
+            objective.loss.backward()
+            first = method.network.backbone.convolutions[0]  # type: ignore[index]
+            gradients[weight, collaboration] = first.weight.grad.clone()  # type: ignore[union-attr]
+        step = 1e-2
+        for (weight, collaboration), name, sign in (
+            ((1.0, 0.0), "adversarial", 1),
+            ((0.0, 1.0), "collaborative", -1),
+        ):
+            method = self.method()
+            (before,) = method.objectives(data)
+            own = gradients[weight, collaboration] - gradients[0.0, 0.0]
+            method.network.backbone.convolutions[0].weight.data -= step * own  # type: ignore[index, union-attr]
+            (after,) = method.objectives(data)
+            assert sign * (after.terms[name] - before.terms[name]).item() > 0
+
+    def test_selected_samples_join_the_cross_entropy(self) -> None:
+        method = self.method(pseudo_after=0.0)
+        source, target = outputs(6, 6)
+        said = torch.tensor([0.0, 5.0, 0.0, 5.0, 0.0, 5.0])
+        method.doubt = 0.1
+        threshold = 1 / (1 + exp(-2.4 * 0.1 * (source.logits.argmax(1) == self.images().ys).float().mean().item()))
+        given = method._classification(source, target, said, self.images())
+        terms = [-torch.log_softmax(z, 0)[y].item() for z, y in zip(source.logits, self.images().ys, strict=True)]
+        terms += [
+            -torch.log_softmax(z, 0).max().item()
+            for z, s in zip(target.logits, said, strict=True)
+            if s == 0 and torch.softmax(z, 0).max() > threshold
+        ]
+        assert len(terms) > 6
+        assert given.item() == pytest.approx(np.mean(terms), rel=1e-5)
+
+    def test_nothing_is_selected_where_nothing_is_sure(self) -> None:
+        assert selected(torch.zeros(4, 3), torch.zeros(4), 0.9, 0.1).sum() == 0
+
+
+class TestDomainMixup:
+    def test_mixture_is_linear_in_the_share(self) -> None:
+        source, target = torch.zeros(3, 2, 2), torch.full((3, 2, 2), 8.0)
+        expected = torch.tensor([0.0, 2.0, 8.0]).view(3, 1, 1).expand(3, 2, 2)
+        torch.testing.assert_close(mixed(source, target, torch.tensor([0.0, 0.25, 1.0])), expected)
+
+    def test_loss_is_the_mean_of_four(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        method = prepared(DomainMixup(**RAMP, alpha=2.0))
+        method.eval()
+        share = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9, 0.2])
+        monkeypatch.setattr("torch.distributions.Beta.sample", lambda self, shape: share)
+        data = batch()
+        source, target = method.pair(data)
+        total = torch.tensor(0.0)
+        for i, m in enumerate(share):
+            between = method.network(((1 - m) * data.xs[i] + m * data.xt[i]).unsqueeze(0)).features[0]
+            inside = (1 - m) * source.features[i] + m * target.features[i]
+            for f, label in ((source.features[i], 0), (target.features[i], 1), (between, m), (inside, m)):
+                said = method.discriminator(f)  # type: ignore[operator]
+                total = total + (label * binary(said, True) + (1 - label) * binary(said, False)).squeeze() / 24
+        torch.testing.assert_close(method.alignment(source, target, data), total)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_trains_under_bfloat16(name: str) -> None:
+    with composer():
+        config = compose("config", [f"method={name}", "task=O-P", "backbone=pixels"])
+    data = easy_shift()
+    learner: Any = estimator(config, precision="bf16", steps=6)
+    assert np.isfinite(learner.fit(data.Xs, data.ys, data.Xt).logits(data.Xt)).all()
+    assert {p.dtype for p in learner.method_.parameters()} == {torch.float32}

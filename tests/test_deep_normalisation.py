@@ -1,0 +1,182 @@
+"""The layers that know the domains against plain batch normalisation, and the methods made of them."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tda.backbones.base import Network, Output
+from tda.backbones.given import Given
+from tda.methods.deep.adabn import AdaBN
+from tda.methods.deep.autodial import Mixed
+from tda.methods.deep.base import Batch
+from tda.methods.deep.dann import domain_loss
+from tda.methods.deep.dsbn import DSBN
+from tda.methods.deep.normalisation import Separate, replace_normalisation
+from tda.methods.deep.transnorm import Transferable
+
+SHAPES = [(12, 3), (12, 3, 4, 4)]
+
+
+def network(bottleneck: int | None = 4) -> Network:
+    torch.manual_seed(0)
+    features = Given(bottleneck=bottleneck, hidden=[], discriminator=[5])
+    features.width = 3
+    return Network(features, classes=3)
+
+
+def layer(ndim: int) -> nn.BatchNorm1d | nn.BatchNorm2d:
+    made: nn.BatchNorm1d | nn.BatchNorm2d = nn.BatchNorm1d(3) if ndim == 2 else nn.BatchNorm2d(3)
+    with torch.no_grad():
+        made.weight.copy_(torch.tensor([1.0, 2, 0.5]))
+        made.bias.copy_(torch.tensor([0.0, 1, -1]))
+    return made
+
+
+def halves(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(1)
+    return torch.randn(shape), 2 * torch.randn(shape) + torch.arange(3.0).view(1, 3, *[1] * (len(shape) - 2))
+
+
+def plain(x: Tensor, mean: Tensor, variance: Tensor, like: nn.BatchNorm1d | nn.BatchNorm2d) -> Tensor:
+    return F.batch_norm(x, mean, variance, like.weight, like.bias, training=False, eps=like.eps)
+
+
+def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    flat = x.transpose(0, 1).flatten(1)
+    return flat.mean(1), flat.var(1, correction=0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+class TestLayers:
+    def test_separate_normalises_each_half_by_itself_and_evaluates_as_the_target(self, shape: Any) -> None:
+        given, (s, t) = layer(len(shape)), halves(shape)
+        made = Separate(given)
+        torch.testing.assert_close(made(torch.cat([s, t])), torch.cat([given(s), copy.deepcopy(given)(t)]))
+        for _ in range(200):
+            made(torch.cat([s, t]))
+        made.eval()
+        torch.testing.assert_close(made(t), plain(t, *statistics(t), given), atol=0.1, rtol=0.05)
+
+    def test_transnorm_weighs_channels_by_the_distance_of_the_domains(self, shape: Any) -> None:
+        given, (s, t) = layer(len(shape)), halves(shape)
+        made = Transferable(given)
+        found = made(torch.cat([s, t]))
+        flat = [x.transpose(0, 1).flatten(1).double().numpy() for x in (s, t)]
+        ratio = [x.mean(1) / np.sqrt(x.var(1, ddof=1) + 1e-5) for x in flat]
+        near = 1 / (1 + np.abs(ratio[0] - ratio[1]))
+        weights = torch.tensor(1 + 3 * near / near.sum(), dtype=torch.float32).view(1, 3, *[1] * (len(shape) - 2))
+        expected = torch.cat([plain(x, *statistics(x), given) for x in (s, t)]) * weights
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+        assert len([*made.parameters()]) == 2
+        for _ in range(300):
+            made(torch.cat([s, t]))
+        torch.testing.assert_close(made.eval()(t), expected[len(s) :], atol=0.1, rtol=0.05)
+
+    @pytest.mark.parametrize("alpha", [0.5, 0.7, 1.0])
+    def test_autodial_takes_mean_and_variance_of_the_mixture(self, shape: Any, alpha: float) -> None:
+        """A mixture of 7 parts to 3 is that of samples repeated 7 and 3 times."""
+        given, (s, t) = layer(len(shape)), halves(shape)
+        made = Mixed(given, alpha)
+        parts, rest = round(10 * alpha), round(10 * (1 - alpha))
+        own, other = (torch.cat([a] * parts + [b] * rest) for a, b in ((s, t), (t, s)))
+        expected = torch.cat([plain(s, *statistics(own), given), plain(t, *statistics(other), given)])
+        torch.testing.assert_close(made(torch.cat([s, t])), expected, atol=1e-4, rtol=1e-4)
+        for _ in range(300):
+            made(torch.cat([s, t]))
+        torch.testing.assert_close(made.eval()(t), expected[len(s) :], atol=1e-3, rtol=1e-3)
+
+
+def test_autodial_keeps_alpha_between_half_and_one() -> None:
+    made = Mixed(nn.BatchNorm1d(3), 1.0)
+    optimiser = torch.optim.SGD([made.alpha], lr=1e3)
+    s, t = halves((12, 3))
+    for sign in (1, -1):
+        loss = sign * made(torch.cat([s, t]))[12:].square().mul(torch.arange(3.0)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        made(torch.cat([s, t]))
+        assert 0.5 <= made.alpha.item() <= 1
+
+
+@pytest.mark.parametrize("bottleneck", [None, 4])
+def test_every_normalisation_is_replaced_and_one_is_added_where_there_is_none(bottleneck: int | None) -> None:
+    made = network(bottleneck)
+    replace_normalisation(made, Separate)
+    assert len([module for module in made.modules() if isinstance(module, Separate)]) == 1
+    assert len([module for module in made.modules() if isinstance(module, nn.BatchNorm1d)]) == 2
+    assert made(torch.randn(6, 3)).logits.shape == (6, 3)
+
+
+class TestAdaBN:
+    def test_statistics_are_the_targets_and_nothing_else_changes(self) -> None:
+        method = AdaBN()
+        method.prepare(network())
+        xs, xt = torch.randn(40, 3), 3 * torch.randn(700, 3) + 1
+        method.network(xs)
+        before = copy.deepcopy(method.state_dict())
+        method.finish(xs, xt)
+        after = method.state_dict()
+        inputs = method.network.bottleneck[0](xt).detach()  # type: ignore[index]
+        torch.testing.assert_close(after["network.bottleneck.1.running_mean"], inputs.mean(0), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(after["network.bottleneck.1.running_var"], inputs.var(0), atol=1e-1, rtol=2e-2)
+        for name, value in before.items():
+            if "running" not in name and "batches" not in name:
+                assert torch.equal(value, after[name])
+
+
+class TestDSBN:
+    def made(self, **changes: Any) -> DSBN:
+        settings: dict[str, Any] = {
+            "weight": 1.0,
+            "gamma": 10.0,
+            "height": 0.1,
+            "hidden": None,
+            "decay": 0.7,
+            "share": 0.5,
+        }
+        method = DSBN(**(settings | changes))
+        method.prepare(network())
+        return method
+
+    def test_the_first_stage_adds_the_distance_of_moving_centroids(self) -> None:
+        method = self.made(height=0.0)
+        torch.manual_seed(2)
+        ys = torch.tensor([0, 0, 1, 1, 0])
+        expected = np.zeros((2, 3, 4))
+        for _ in range(3):
+            fs, ft, logits = torch.randn(5, 4), torch.randn(4, 4), torch.randn(4, 3)
+            source, target = Output(fs, torch.randn(5, 3)), Output(ft, logits)
+            loss = method.alignment(source, target, Batch(fs, ys, ft, torch.arange(4), 0.4))
+            for side, (f, labels) in enumerate(((fs, ys), (ft, logits.argmax(1)))):
+                for c in labels.unique().tolist():
+                    mean = f[labels == c].mean(0).numpy()
+                    expected[side, c] = 0.7 * expected[side, c] + 0.3 * mean
+        ramp = 2 / (1 + np.exp(-4)) - 1
+        semantic = ramp * ((expected[0] - expected[1]) ** 2).mean()
+        domain = domain_loss(method.discriminator(torch.cat([fs, ft])).squeeze(1), 5)
+        assert loss.item() == pytest.approx(domain.item() + semantic, rel=1e-5)
+        np.testing.assert_allclose(method.centroids.numpy(), expected, atol=1e-6)
+
+    def test_the_second_stage_mixes_the_labels_of_the_first_with_its_own(self) -> None:
+        method = self.made()
+        xs, xt = torch.randn(8, 3), torch.randn(9, 3)
+        ys, it = torch.arange(8) % 3, torch.tensor([8, 3, 1, 0, 2, 7, 7, 5])
+        method.begin(xs, ys, xt)
+        with torch.no_grad():
+            first = method.eval().classify(xt).softmax(1)
+        now = Batch(xs, ys, xt[it], it, 0.6)
+        (objective,) = method.train().objectives(now)
+        with torch.no_grad():
+            source, target = method.pair(now)
+        mixed = 2 / (1 + np.exp(-10 * 0.2)) - 1
+        pseudo = ((1 - mixed) * first[it] + mixed * target.logits.softmax(1)).argmax(1)
+        expected = F.cross_entropy(source.logits, ys) + mixed * F.cross_entropy(target.logits, pseudo)
+        torch.testing.assert_close(objective.loss, expected)
+        assert set(objective.terms) == {"classification", "pseudo-label"}
+        assert method.training
