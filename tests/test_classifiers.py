@@ -3,6 +3,8 @@ import warnings
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.svm import SVC
 
 from tda.errors import UsageError
 from tda.methods.shallow.linear_svm import LinearSVM
@@ -114,3 +116,16 @@ def test_a_matrix_larger_than_memory_is_refused_by_what_it_would_take() -> None:
         ValueError, match=r"2000000 x 2000000 pairs of samples takes 29802 GiB, and this machine has \d+"
     ):
         LinearSVM().fit(many, np.arange(len(many)) % 2, many[:5])
+
+
+def test_of_several_weights_the_source_chooses() -> None:
+    rng = np.random.default_rng(3)
+    y = np.arange(60) % 2
+    X = rng.normal(size=(60, 30)) + 0.6 * y[:, None] * (np.arange(30) < 3)
+    choices = [100.0, 1e-3, 1e-6]
+    model = LinearSVM(C=choices).fit(X, y, X[:5])
+    folds = StratifiedKFold(2, shuffle=True, random_state=0)
+    right = {C: cross_val_score(SVC(C=C, kernel="linear"), X, y, cv=folds).mean() for C in choices}
+    assert right[model.C_] == max(right.values())
+    assert min(right.values()) < max(right.values())
+    np.testing.assert_array_equal(model.predict(X), LinearSVM(C=model.C_).fit(X, y, X[:5]).predict(X))
