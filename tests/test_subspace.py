@@ -34,7 +34,7 @@ def test_the_components_are_those_of_scikit_learn(shape):
 
 
 def test_more_dimensions_than_directions_are_refused():
-    with pytest.raises(ValueError, match="dim: expected at most 9, .* given 10; lower dim"):
+    with pytest.raises(ValueError, match=r"dim: expected at most 9, .* given 10; lower dim"):
         principal_subspace(sample(10, 30), 10)
 
 
