@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from tda.__main__ import main
 from tda.backbones.base import Backbone
 from tda.backbones.features import features
-from tda.vision import torchvision
 from tda.store import Store
 from tda.task import Domain
+from tda.vision import torchvision
 
 CPU = torch.device("cpu")
 NODE = {"name": "mean", "_target_": "x", "weights": "imagenet", "unit_rows": False, "bottleneck": 4, "views": "centre"}

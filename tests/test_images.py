@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from tda import cache
-from tda.vision import torchvision
 from tda.data.images import ImageFolder, UnreadableImageError, decoded
 from tda.errors import UsageError
+from tda.vision import torchvision
 
 
 def paint(path: Path, size: tuple[int, int] = (40, 30), mode: str = "RGB", seed: int = 0) -> Path:

@@ -81,7 +81,9 @@ def configs() -> dict[str, DictConfig]:
 def estimator(config: DictConfig, images: bool = False, **trainer: Any) -> Estimator:
     if config.method.run.trainer is None:
         return build(config.method, "method")
-    settings = OmegaConf.merge(config.method.run.trainer, {"augment": None, "steps": 60, "batch": 24, "seed": 0, **trainer})
+    settings = OmegaConf.merge(
+        config.method.run.trainer, {"augment": None, "steps": 60, "batch": 24, "seed": 0, **trainer}
+    )
     sizes: dict[str, Any] = {
         "size": 16,
         "bottleneck": None if images else 16,

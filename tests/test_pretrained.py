@@ -25,10 +25,10 @@ from tda.backbones.base import Network
 from tda.backbones.googlenet import GoogLeNet
 from tda.backbones.resnet import ResNet
 from tda.backbones.vgg import VGG
-from tda.vision import torchvision
 from tda.backbones.weights import Weights, fingerprint, read
 from tda.config import build
 from tda.errors import UsageError
+from tda.vision import torchvision
 
 from .conftest import names
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.test_jda import accuracy
 
-SURF = "C-A C-W C-D A-C A-W A-D W-C W-A W-D D-C D-A D-W".split()
+SURF = ["C-A", "C-W", "C-D", "A-C", "A-W", "A-D", "W-C", "W-A", "W-D", "D-C", "D-A", "D-W"]
 NEAREST = [23.70, 25.76, 25.48, 26.00, 29.83, 25.48, 19.86, 22.96, 59.24, 26.27, 28.50, 63.39]
 
 

@@ -62,7 +62,8 @@ class DeepMethod(nn.Module):
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the logits (n, classes) of target samples; in evaluation mode this is what is scored."""
-        return self.network(x).logits
+        output: Output = self.network(x)
+        return output.logits
 
     def pair(self, batch: Batch) -> tuple[Output, Output]:
         """Return the network's outputs on the source half and on the target half of a batch."""
