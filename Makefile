@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint wheel bench-shallow clean
+.PHONY: help setup demo test check lint wheel bench-shallow bench-features bench-growth clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -21,7 +21,7 @@ demo: $(STAMP)  ## sweep six tasks of real digits and print the table
 	$(BIN)/tda run experiment=demo
 
 test: $(STAMP)  ## run the tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
 lint: $(STAMP)  ## format check, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -36,6 +36,12 @@ wheel: $(STAMP)  ## build the wheel, which carries the configuration
 
 bench-shallow: $(STAMP)  ## time the shallow methods beside the textbook's algorithms
 	$(BIN)/python scripts/bench_shallow.py
+
+bench-features: $(STAMP)  ## time decoding and extraction beside bare forward passes (DATA=folder WEIGHTS=file)
+	$(BIN)/python scripts/bench_features.py --data $(DATA) --weights $(WEIGHTS)
+
+bench-growth: $(STAMP)  ## time and memory of the aligners up to 100,000 + 50,000 samples
+	$(BIN)/python scripts/bench_growth.py
 
 clean:  ## remove the environment and what was built
 	rm -rf $(VENV) dist build
