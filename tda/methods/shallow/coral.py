@@ -65,12 +65,18 @@ class CORAL(Aligner):
 
 
 def recoloured(Xs: np.ndarray, Xt: np.ndarray, ridge: float) -> np.ndarray:
-    """Return Xs Cs^(-1/2) Ct^(1/2), C = cov(X) + ridge I, by d x d matrices or, where both are smaller, by samples."""
-    d = Xs.shape[1]
-    if min(len(Xs), len(Xt)) < d // 2:
-        white = times_power(Xs, *principal(Xs), ridge, -0.5)
+    """Return Xs Cs^(-1/2) Ct^(1/2), C = cov(X) + ridge I; by d x d matrices where there are more samples than features.
+
+    Cs^(-1/2) is then ridge^(-1/2) I - B B', B the directions of cov(Xs) scaled: half the work of a general product.
+    """
+    ns, d = Xs.shape
+    variances, directions = principal(Xs)
+    if ns <= d:
+        white = times_power(Xs, variances, directions, ridge, -0.5)
         return times_power(white, *principal(Xt), ridge, 0.5)
-    whiten = times_power(np.eye(d), *principal(Xs), ridge, -0.5)
+    B = directions * np.sqrt(ridge**-0.5 - (variances + ridge) ** -0.5)
+    whiten = -(B @ B.T)
+    whiten[np.diag_indices(d)] += ridge**-0.5
     product: np.ndarray = Xs @ times_power(whiten, *principal(Xt), ridge, 0.5)
     return product
 

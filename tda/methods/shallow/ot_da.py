@@ -17,6 +17,7 @@ from tda.divergences.kernels import check_affordable
 from tda.methods.shallow.base import Aligner, ShallowMethod
 
 Share = Annotated[float, Field(ge=0, le=1)]
+SPARSE = 0.1  # share of entries that are not 0, below which a plan is multiplied as a sparse matrix
 
 
 class OTDA(Aligner):
@@ -54,7 +55,8 @@ class OTDA(Aligner):
         mean = np.mean(Xs64**2) + np.mean(Xt64**2) - 2 * np.mean(Xs64.mean(axis=0) * Xt64.mean(axis=0))
         scale = np.sqrt(mean * Xs.shape[1]) if self.unit_cost and mean > 0 else 1.0
         self.plan_ = self.transport(Xs64 / scale, np.unique(ys, return_inverse=True)[1], Xt64 / scale)
-        return self.plan_ @ Xt64 / self.plan_.sum(axis=1, keepdims=True), Xt64
+        few = csr_array(self.plan_) if np.count_nonzero(self.plan_) < SPARSE * self.plan_.size else self.plan_
+        return few @ Xt64 / self.plan_.sum(axis=1, keepdims=True), Xt64
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         return X.astype(np.float64, copy=False)
