@@ -284,8 +284,8 @@ FAULTS = {
     "out of the folder, tar": (lambda p: tarred(p, {"set/amazon/1": b"", "../evil": b"x"}), "outside the folder"),
     "out of the folder, zip": (lambda p: zipped(p, {"set/amazon/1": b"", "a/../../evil": b"x"}), "outside"),
     "backslashes": (lambda p: zipped(p, {"..\\evil": b"x"}), "outside the folder"),
-    "absolute, tar": (lambda p: tarred(p, {"/tmp/evil": b"x"}), "'/tmp/evil' would lie outside"),
-    "absolute, zip": (lambda p: zipped(p, {"/tmp/evil": b"x"}), "'/tmp/evil' would lie outside"),
+    "absolute, tar": (lambda p: tarred(p, {str(p.parent.absolute() / "evil"): b"x"}), "/evil' would lie outside"),
+    "absolute, zip": (lambda p: zipped(p, {str(p.parent.absolute() / "evil"): b"x"}), "/evil' would lie outside"),
     "a drive": (lambda p: zipped(p, {"C:/evil": b"x"}), "outside the folder"),
     "symbolic link, tar": (lambda p: special(p, tarfile.SYMTYPE, "/etc/passwd"), "is a link or a device"),
     "hard link, tar": (lambda p: special(p, tarfile.LNKTYPE, "set/amazon/1"), "is a link or a device"),
@@ -327,7 +327,6 @@ class TestUnpack:
         assert "\n" not in str(raised.value)
         assert [entry.name for entry in (tmp_path / "data").iterdir()] in ([], [".office31.lock"])
         assert not (tmp_path / "evil").exists()
-        assert not Path("/tmp/evil").exists()
 
     def test_what_is_there_is_never_overwritten(self, tmp_path: Path) -> None:
         (tmp_path / "office31").mkdir()
