@@ -1,10 +1,13 @@
-"""Files that are either whole or absent: atomic writes, and one builder for a shared cache."""
+"""Files that are either whole or absent: atomic writes, one builder for a shared cache, and the hashes in names."""
 
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -53,3 +56,17 @@ def built(path: Path, build: Callable[[Path], object]) -> Path:
                 with atomic(path) as temporary:
                     build(temporary)
     return path
+
+
+def digest(value: Any) -> str:
+    """Return a hash of a plain value, the same in every process and on every machine; 1.0 counts as 1."""
+    return hashlib.sha256(json.dumps(without_point(value), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def without_point(value: Any) -> Any:
+    """Return a plain value with every float that is a whole number as an int."""
+    if isinstance(value, dict):
+        return {key: without_point(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [without_point(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

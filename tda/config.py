@@ -1,8 +1,6 @@
 """From the command line to what runs: the typed root config, the cells of a sweep, and the objects they name."""
 
-import hashlib
 import inspect
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +28,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tda import distances
 from tda.backbones.weights import fingerprint
+from tda.cache import digest
 from tda.errors import UsageError, unknown
 from tda.resources import folder
 
@@ -131,20 +130,6 @@ def changed(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
 def resolved(node: DictConfig) -> dict[str, Any]:
     """Return a config node as plain values, its interpolations resolved."""
     return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
-
-
-def digest(value: Any) -> str:
-    """Return a hash of a plain value, the same in every process and on every machine; 1.0 counts as 1."""
-    return hashlib.sha256(json.dumps(without_point(value), sort_keys=True).encode()).hexdigest()[:16]
-
-
-def without_point(value: Any) -> Any:
-    """Return a plain value with every float that is a whole number as an int."""
-    if isinstance(value, dict):
-        return {key: without_point(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [without_point(part) for part in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def identity(config: DictConfig) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from tda.backbones.features import features
-from tda.config import address, build, complete, digest, identity, seeded, setting
+from tda.cache import digest
+from tda.config import address, build, complete, identity, seeded, setting
 from tda.data.base import Dataset
 from tda.distances import measured
 from tda.errors import UsageError

@@ -195,15 +195,16 @@ class Learner:
 
     def logits(self, X: np.ndarray) -> np.ndarray:
         """Return the method's logits (n, classes) on samples of the target."""
-        with torch.no_grad():
-            batches = resident(X, self.device).split(SCORING_BATCH)
-            return torch.cat([self.method_.classify(batch).float().cpu() for batch in batches]).numpy()
+        return self._mapped(self.method_.classify, X)
 
     def features(self, X: np.ndarray) -> np.ndarray:
         """Return the network's features (n, width), where the domains are aligned."""
+        return self._mapped(lambda batch: self.method_.network(batch).features, X)
+
+    def _mapped(self, function: Callable[[Tensor], Tensor], X: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             batches = resident(X, self.device).split(SCORING_BATCH)
-            return torch.cat([self.method_.network(batch).features.float().cpu() for batch in batches]).numpy()
+            return torch.cat([function(batch).float().cpu() for batch in batches]).numpy()
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return the class of each sample."""

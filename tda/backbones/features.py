@@ -1,7 +1,5 @@
 """Features of a domain under a backbone, extracted once and kept."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from tqdm import tqdm
 
 from tda.backbones.base import Backbone, resident
 from tda.backbones.weights import fingerprint
-from tda.cache import built
+from tda.cache import built, digest
 from tda.errors import UsageError
 from tda.task import Domain
 
@@ -50,9 +48,8 @@ def features(
         return extracted(domain, backbone(), device)
     depends = {key: value for key, value in node.items() if key not in ON_TOP}
     depends |= {"weights": fingerprint(node["weights"]), "domain": domain.fingerprint}
-    key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
     path = built(
-        cache / "features" / f"{node['name']}-{domain.name}-{key}.safetensors",
+        cache / "features" / f"{node['name']}-{domain.name}-{digest(depends)}.safetensors",
         lambda path: save_file(
             {"features": extracted(domain, backbone(), device)}, path, {k: str(v) for k, v in depends.items()}
         ),

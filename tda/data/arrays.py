@@ -4,6 +4,7 @@ import csv
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 from zipfile import BadZipFile
@@ -13,7 +14,6 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
-from scipy.stats import zscore
 from sklearn.preprocessing import normalize
 
 from tda.data.base import Dataset
@@ -44,7 +44,8 @@ class Features(Dataset):
     classes : sequence of str, optional
         Class names in the order of the sorted labels; None: the labels themselves.
     counts : mapping, optional
-        Published number of samples of each domain; other numbers are refused. None accepts what is there.
+        Published number of samples of each domain, or of each class of each domain; other numbers are refused. None
+        accepts what is there.
     rows : {"none", "l1", "l2"}
         Divide each sample by the sum of its magnitudes, or by its 2-norm.
     columns : {"none", "zscore"}
@@ -65,7 +66,7 @@ class Features(Dataset):
         domains: Mapping[str, str],
         tasks: str,
         classes: list[str] | None,
-        counts: Mapping[str, int] | None,
+        counts: Mapping[str, int | Mapping[str, int]] | None,
         rows: Literal["none", "l1", "l2"],
         columns: Literal["none", "zscore"],
     ) -> None:
@@ -79,22 +80,22 @@ class Features(Dataset):
         self.columns = columns
         self._read: dict[str, Samples] = {}
 
-    @property
+    @cached_property
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]
         """Class names in the order of the labels."""
-        return tuple(self.named_classes or map(str, self._labels()))
+        return tuple(self.named_classes or map(str, self._labels))
 
     def load(self, name: str) -> Domain:
         """Read one domain."""
-        labels = self._labels()
+        labels = self._labels
         if self.named_classes is not None and len(labels) != len(self.named_classes):
             raise UsageError(
                 f"{self.name} has {len(labels)} labels ({', '.join(map(str, labels))}) for "
                 f"{len(self.named_classes)} class names; give as many in dataset.classes"
             )
         samples = self._samples(name)
-        if differences := list(self.differences(name)):
-            raise UsageError(f"{differences[0]}; set dataset.counts=null to run on what is there")
+        for difference in self.differences(name):
+            raise UsageError(f"{difference}; set dataset.counts=null to run on what is there")
         x = scaled(samples.x, self.rows, self.columns)
         y = np.searchsorted(labels, samples.y)
         x.setflags(write=False)
@@ -102,8 +103,9 @@ class Features(Dataset):
         return Domain(name, x, y, samples.fingerprint)
 
     def census(self, name: str) -> Counter[str]:
-        return Counter(self.classes[label] for label in np.searchsorted(self._labels(), self._samples(name).y))
+        return Counter(self.classes[label] for label in np.searchsorted(self._labels, self._samples(name).y))
 
+    @cached_property
     def _labels(self) -> np.ndarray:
         return np.unique(np.concatenate([self._samples(name).y for name in self.domains]))
 
@@ -129,8 +131,8 @@ def scaled(x: np.ndarray, rows: Literal["none", "l1", "l2"], columns: Literal["n
         x = normalize(x.astype(np.float64, copy=False), norm=rows)
     if columns == "zscore":
         x = x.astype(np.float64, copy=False)
-        constant = np.ptp(x, axis=0) == 0
-        x = np.where(constant, 0.0, zscore(np.where(constant, np.arange(len(x))[:, None], x), ddof=1))
+        centred, deviation = x - x.mean(axis=0), x.std(axis=0, ddof=1)
+        x = np.divide(centred, deviation, out=np.zeros_like(x), where=np.ptp(x, axis=0) > 0)
     return x.copy()
 
 

@@ -7,11 +7,11 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import yaml
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from tda.data.base import Dataset
 from tda.data.download import FetchError, check, fetch, gunzip, unpack
-from tda.data.images import ImageFolder
+from tda.data.images import UNREADABLE, ImageFolder
 from tda.errors import UsageError
 from tda.resources import folder
 
@@ -222,7 +222,7 @@ def sizes(dataset: ImageFolder, name: str) -> str:
         try:
             with Image.open(path) as image:
                 found.append(image.size)
-        except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
+        except UNREADABLE:
             unreadable += 1
     spans = [f"{min(side)}/{median(side):.0f}/{max(side)}" for side in zip(*found, strict=True)]
     return " x ".join(spans) + " pixels (least/median/greatest)" + f", {unreadable} unreadable" * bool(unreadable)

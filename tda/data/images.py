@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,6 +24,7 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", "
 LAYOUT = 1  # raised when a change below alters a pixel: old caches are not read
 AHEAD = 64  # images decoded before they are written
 MOST_OBLONG = 100  # sides' ratio beyond which an image is taken for broken
+UNREADABLE = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)  # of Pillow
 Resize = Literal["shorter", "squash"]
 
 
@@ -100,8 +102,9 @@ class ImageFolder(Dataset):
         self.resize = resize
         self.corrupt = corrupt
         self.cache = Path(cache)
+        self.listing = lru_cache(maxsize=None)(self._listed)
 
-    @property
+    @cached_property
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]
         """Class names in the order of the labels."""
         if self.named_classes is not None:
@@ -132,8 +135,8 @@ class ImageFolder(Dataset):
         y.setflags(write=False)
         return Domain(name, x, y, print_of, tuple(skipped))
 
-    def listing(self, name: str) -> list[Listed]:
-        """Return every image file of a domain with its class, in a fixed order.
+    def _listed(self, name: str) -> list[Listed]:
+        """Return every image file of a domain with its class, in a fixed order; `listing` does it once.
 
         Raises
         ------
@@ -248,7 +251,7 @@ def decoded(path: Path, size: int, resize: Resize) -> np.ndarray:
     try:
         with Image.open(path) as file:
             image = file.convert("RGB")
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise UnreadableImageError(f"{path}: {error}") from error
     if resize == "squash":
         return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.utils.extmath import svd_flip
 
 
@@ -26,9 +26,8 @@ class Principal(NamedTuple):
 def principal_subspace(X: np.ndarray, dim: int) -> Subspace:
     """Return the `dim` leading principal components of the centred rows of X (n, d).
 
-    They come from the smaller of the covariance (d, d) and the Gram matrix (n, n), in double precision; where
-    few of many are wanted, by Lanczos iterations to machine precision from a fixed start. The entry of
-    largest magnitude of each component is positive.
+    They come from the smaller of the covariance (d, d) and the Gram matrix (n, n), in double precision, see
+    `leading`. The entry of largest magnitude of each component is positive.
 
     Raises
     ------
@@ -44,22 +43,40 @@ def principal_subspace(X: np.ndarray, dim: int) -> Subspace:
     n, d = X.shape
     centred = X.astype(np.float64, copy=False) - X.mean(axis=0, dtype=np.float64)
     smaller = centred.T @ centred if d <= n else centred @ centred.T  # (min(n, d), min(n, d))
-    order = len(smaller)
+    squared, vectors = leading(smaller, dim, n, size=max(n, d))
+    if d > n:
+        vectors = centred.T @ vectors / np.sqrt(squared)
+    basis, _ = svd_flip(vectors, None)
+    return Subspace(basis, squared / (n - 1))
+
+
+def leading(
+    scatter: np.ndarray | LinearOperator[np.float64], dim: int, n: int, size: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the `dim` greatest eigenvalues, falling, of the scatter matrix of n samples, and their eigenvectors.
+
+    Few of many are found by Lanczos iterations, to machine precision and from a fixed start. `size`, by default the
+    order of the matrix, is the number of terms in whose rounding error an eigenvalue counts as 0.
+
+    Raises
+    ------
+    ValueError
+        Fewer than `dim` eigenvalues are not 0.
+    """
+    order = int(scatter.shape[0])
     if dim < order // 8 and order > 500:
-        squared, vectors = eigsh(smaller, dim, v0=np.random.default_rng(0).standard_normal(order))
+        start = np.random.default_rng(0).standard_normal(order)
+        squared, u = eigsh(scatter, dim, v0=start)
     else:
-        squared, vectors = eigh(smaller, subset_by_index=[max(order - dim, 0), order - 1])
-    rank = int(np.sum(squared > squared.max() * max(n, d) * np.finfo(float).eps))
+        matrix = scatter if isinstance(scatter, np.ndarray) else scatter @ np.eye(order)
+        squared, u = eigh(matrix, subset_by_index=[max(order - dim, 0), order - 1])
+    rank = int(np.sum(squared > squared.max() * (size or order) * np.finfo(float).eps))
     if rank < dim:
         raise ValueError(
             f"dim: expected at most {rank}, as the {n} samples vary in no more directions, given {dim}; lower dim"
         )
     descending = np.argsort(-squared)
-    squared, vectors = squared[descending], vectors[:, descending]
-    if d > n:
-        vectors = centred.T @ vectors / np.sqrt(squared)
-    basis, _ = svd_flip(vectors, None)
-    return Subspace(basis, squared / (n - 1))
+    return squared[descending], u[:, descending]
 
 
 def principal_vectors(P: np.ndarray, Q: np.ndarray) -> Principal:

@@ -10,8 +10,8 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import svd_flip
 
 from tda.divergences.kernels import bandwidth, gram
+from tda.divergences.subspace import leading
 from tda.methods.shallow.base import Aligner, ShallowMethod
-from tda.methods.shallow.tca import leading
 
 
 class JDA(Aligner):

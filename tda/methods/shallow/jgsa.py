@@ -8,9 +8,9 @@ from scipy.linalg import block_diag, solve
 from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import svd_flip
 
+from tda.divergences.subspace import leading
 from tda.methods.shallow.base import Aligner, ShallowMethod
 from tda.methods.shallow.jda import axes, conditional, marginal
-from tda.methods.shallow.tca import leading
 
 
 class JGSA(Aligner):

@@ -9,9 +9,9 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import svd_flip
 
 from tda.divergences.kernels import Kernel, bandwidth, gram
+from tda.divergences.subspace import leading
 from tda.methods.shallow.base import Aligner, ShallowMethod
 from tda.methods.shallow.jda import marginal
-from tda.methods.shallow.tca import leading
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -4,12 +4,11 @@ from typing import Literal
 
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
-from scipy.linalg import eigh
-from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import svd_flip
 
 from tda.divergences.kernels import bandwidth, gram
+from tda.divergences.subspace import leading
 from tda.methods.shallow.base import Aligner, ShallowMethod
 
 
@@ -145,27 +144,3 @@ def shrunk_components(C: np.ndarray, v: np.ndarray, lam: float, dim: int) -> tup
     length = np.linalg.norm(w, axis=0)
     w, _ = svd_flip(w / length, None)
     return w, squared / length**2
-
-
-def leading(scatter: np.ndarray | LinearOperator[np.float64], dim: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the `dim` greatest eigenvalues, falling, of the scatter matrix of n samples, and their eigenvectors.
-
-    Raises
-    ------
-    ValueError
-        Fewer than `dim` eigenvalues are not 0.
-    """
-    order = int(scatter.shape[0])
-    if dim < order // 8 and order > 500:
-        start = np.random.default_rng(0).standard_normal(order)
-        squared, u = eigsh(scatter, dim, v0=start)
-    else:
-        matrix = scatter if isinstance(scatter, np.ndarray) else scatter @ np.eye(order)
-        squared, u = eigh(matrix, subset_by_index=[max(order - dim, 0), order - 1])
-    rank = int(np.sum(squared > squared.max() * order * np.finfo(float).eps))
-    if rank < dim:
-        raise ValueError(
-            f"dim: expected at most {rank}, as the {n} samples vary in no more directions, given {dim}; lower dim"
-        )
-    descending = np.argsort(-squared)
-    return squared[descending], u[:, descending]
