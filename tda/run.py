@@ -68,13 +68,14 @@ def compute(config: DictConfig, key: str) -> Record:
     except OSError as problem:
         raise UsageError(f"cannot read or cache {config.dataset.name}: {problem}; see runtime.cache") from problem
     oracle = config.method.run.trained_on == "target"
-    accuracy = per_class = curve = error = trace = None
+    accuracy = per_class = confusion = curve = error = trace = None
     distances: dict[str, float] = {}
     started = time.perf_counter()
     try:
         with threadpool_limits(config.runtime.threads):
             predicted = cross_fitted(estimator, task) if oracle else adapted(estimator, task)
         accuracy = 100 * float(accuracy_score(task.test.y, predicted))
+        confusion = confused(task.test.y, predicted)
         recall = recall_score(task.test.y, predicted, labels=range(len(task.classes)), average=None, zero_division=0)
         if isinstance(estimator, Learner) and estimator.trace_ and not oracle:
             curve = [(step, 100 * float(accuracy_score(task.test.y, guess))) for step, guess in estimator.trace_]
@@ -114,7 +115,20 @@ def compute(config: DictConfig, key: str) -> Record:
         versions={"python": platform.python_version()} | {name: version(name) for name in COMPUTING},
         commit=commit(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        confusion=confusion,
     )
+
+
+def confused(true: np.ndarray, predicted: np.ndarray) -> list[list[int]]:
+    """Count the samples of each pair of true and predicted class that occurs.
+
+    Examples
+    --------
+    >>> confused(np.array([0, 0, 1]), np.array([0, 1, 1]))
+    [[0, 0, 1], [0, 1, 1], [1, 1, 1]]
+    """
+    pairs, counts = np.unique(np.stack([true, predicted], 1), axis=0, return_counts=True)
+    return [[int(t), int(p), int(n)] for (t, p), n in zip(pairs, counts, strict=True)]
 
 
 def adapted(estimator: Estimator, task: Task) -> np.ndarray:

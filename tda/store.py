@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Literal
@@ -12,7 +12,8 @@ from typing import Any, Literal
 from tda.cache import atomic
 from tda.errors import UsageError
 
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, 3)
 log = logging.getLogger(__name__)
 
 
@@ -63,8 +64,15 @@ class Record:
         Of this project's source, with ``+`` where files were changed since.
     created : str
         UTC time, ISO 8601.
+    confusion : list of [int, int, int], or None
+        True class, predicted class, number of samples, where there are any; classes numbered in the order of
+        `accuracy_per_class`.
+    selection : str
+        What chose the iterate that was scored; ``last`` is no choice at all.
+    scores : dict of str to list of (int, float)
+        What each validator that reads no target label said along the way: steps done, score, greater is better.
     format : int
-        Of the record file.
+        Of the record file; one of an earlier format is read with these defaults.
     """
 
     key: str
@@ -95,6 +103,9 @@ class Record:
     versions: dict[str, str]
     commit: str | None
     created: str
+    confusion: list[list[int]] | None = None
+    selection: str = "last"
+    scores: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -140,19 +151,19 @@ class Store:
     def put(self, record: Record) -> None:
         """Write a record, whole or not at all; it replaces an older one of the same cell."""
         with atomic(self.path(record.dataset, record.method, record.task, record.key)) as path:
-            path.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+            path.write_text(json.dumps(asdict(record), ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
     def all(self) -> Iterator[Record]:
         """Yield every record that can be read, in a fixed order; what cannot is named in a warning."""
         return self._read(sorted(self.records.glob("*/*/[!.]*.json")))
 
     def _read(self, paths: Iterable[Path]) -> Iterator[Record]:
-        names = {field.name for field in fields(Record)}
+        names = {one.name for one in fields(Record)}
         for path in paths:
             try:
                 raw = json.loads(path.read_bytes())
-                if not isinstance(raw, dict) or raw.get("format") != FORMAT or set(raw) != names:
+                if not isinstance(raw, dict) or raw.get("format") not in READABLE or not set(raw) <= names:
                     raise ValueError(f"not a record of format {FORMAT}")
                 yield Record(**raw)
-            except (ValueError, OSError) as error:
+            except (TypeError, ValueError, OSError) as error:
                 log.warning("%s is passed over: %s", os.fspath(path), error)

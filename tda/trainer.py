@@ -104,6 +104,7 @@ class Trainer:
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
+            fused=True,
         )
         annealing = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: (1 + self.alpha * step / self.steps) ** -self.beta

@@ -15,7 +15,8 @@ import yaml
 from PIL import Image
 from scipy.io import savemat
 
-from tda.__main__ import dataset_of, main, parser
+from tda.__main__ import main, parser
+from tda.commands.data import dataset_of
 from tda.data import catalogue as module
 from tda.data.catalogue import catalogue, obtain, source
 from tda.data.download import FetchError

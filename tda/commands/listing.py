@@ -1,0 +1,38 @@
+"""``tda list``: what can be named in ``tda run``."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from tda.commands import Commands
+from tda.resources import folder
+
+LISTED = {"methods": "method", "datasets": "dataset", "backbones": "backbone", "experiments": "experiment"}
+
+
+def add(commands: Commands) -> None:
+    """Add this command's parser."""
+    command = commands.add_parser(
+        "list",
+        help="what there is: methods, datasets, backbones, experiments",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="List what can be named in `tda run`, one line each.",
+        epilog="examples:\n  tda list methods\n  tda list datasets",
+    )
+    command.add_argument("kind", choices=LISTED)
+    command.set_defaults(call=show_list)
+
+
+def show_list(options: argparse.Namespace) -> int:
+    """Print the names of one kind, each with its first line of comment."""
+    described = {path.stem: path.read_text(encoding="utf-8") for path in choices(LISTED[options.kind])}
+    width = max(map(len, described), default=0)
+    for name, content in described.items():
+        summary = next(line for line in content.splitlines() if not line.startswith("# @package"))
+        print(f"{name:<{width}}  {summary.removeprefix('# ')}")
+    return 0
+
+
+def choices(group: str) -> Iterator[Path]:
+    """Yield the configs of a group."""
+    yield from sorted((folder("conf") / group).glob("*.yaml"))

@@ -1,0 +1,110 @@
+"""``tda run``: sweep tasks, methods and seeds."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from textwrap import dedent
+
+from tda import report
+from tda.commands import Commands
+from tda.errors import UsageError
+from tda.resources import folder
+from tda.store import Store
+
+
+def add(commands: Commands) -> None:
+    """Add this command's parser."""
+    commands.add_parser(
+        "run",
+        help="sweep tasks, methods and seeds, and print the table",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="tda run [KEY=VALUE[,VALUE...] ...] [HYDRA FLAG ...]",
+        description=dedent("""\
+            Run every cell of a grid and print the table. The grid is written in Hydra's language: KEY=VALUE sets,
+            KEY=A,B and KEY=range(3) sweep. Without task=..., every task of the dataset is run. Cells that are in the
+            results folder already are not computed again, so an interrupted sweep is resumed by the same command."""),
+        epilog=dedent("""\
+            examples:
+              tda run                                                 1-NN on the digits
+              tda run method=one_nn,tca,coral classifier=linear_svm   three methods, the aligners before a linear SVM
+              tda run method=tca method.dim=10,30,100 task=O-P        one parameter, one task
+              tda run method=source_only,dann 'seed=range(3)'         three seeds
+              tda run experiment=demo results=elsewhere               another results folder
+              tda run method=dann --cfg job                           show the configuration, run nothing
+              tda run --hydra-help                                    Hydra's own flags
+
+            exit codes: 0 fine, 1 a cell failed, 2 wrong usage"""),
+    )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run sweeps, one for each dataset, and print and write their tables."""
+    from hydra._internal.utils import get_args_parser
+
+    from tda.config import by_dataset
+
+    flags = get_args_parser().parse_intermixed_args(arguments)
+    if flags.experimental_rerun:
+        raise UsageError("--experimental-rerun unpickles a file, which tda never does; repeat the command instead")
+    if flags.config_path or flags.config_name:
+        raise UsageError("--config-path and --config-name replace tda's own configuration; add to it with --config-dir")
+    overrides = list(flags.overrides)
+    if flags.config_dir:
+        overrides.append(f"hydra.searchpath=[file://{Path(flags.config_dir).resolve()}]")
+    if flags.run:
+        overrides.append("hydra.mode=RUN")
+    if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
+        launch([*flags.overrides, *(word for word in arguments if word not in flags.overrides)], overrides)
+        return 0
+    return max(sweep(one) for one in by_dataset(overrides))
+
+
+def sweep(overrides: Sequence[str]) -> int:
+    """Run the missing cells of one dataset's grid, print and write its table, and return the exit code."""
+    from tda.config import Sweep
+
+    plan = Sweep(overrides)
+    config = plan.cells[0].config
+    store = Store(config.results)
+    store.check_writable()
+    wanted = {cell.address: cell.config.method for cell in plan.cells}
+    done = {place for place in wanted if (record := store.get(*place)) is not None and record.status == "ok"}
+    missing = [cell for cell in plan.cells if cell.address not in done]
+    print(f"{len(wanted)} cells: {len(done)} done already, {len(wanted) - len(done)} to run", file=sys.stderr)
+    if missing:
+        grid, launched = plan.only(missing)
+        launch([*grid, f"hydra.callbacks.progress.cells={launched}"], overrides)
+    records = [
+        replace(record, label=method.label, baseline=method.run.baseline)
+        for place, method in wanted.items()
+        if (record := store.get(*place)) is not None
+    ]
+    if records:
+        command = shlex.join(["tda", "run", *overrides])
+        written = report.write(records, store.results / "tables", config.name, command)
+        print(report.render(report.tables(records), "text"))
+        print("written: " + ", ".join(map(str, written)), file=sys.stderr)
+    failed = [record for record in records if record.status == "failed"]
+    for record in failed:
+        print(f"failed: {record.task} {record.label}: {record.error}", file=sys.stderr)
+    lost = len(wanted) - len(records)
+    if lost:
+        print(f"{lost} cells left no record; the same command runs them again", file=sys.stderr)
+    return int(bool(failed or lost))
+
+
+def launch(arguments: Sequence[str], typed: Sequence[str]) -> None:
+    """Hand `arguments` over to Hydra, which calls `tda.run.main` for each cell; `typed` is what errors speak of."""
+    import hydra
+
+    from tda.config import usage_errors
+    from tda.run import main as run_cell
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = ["tda run", *arguments]
+    with usage_errors(typed):
+        hydra.main(config_path=str(folder("conf")), config_name="config", version_base=None)(run_cell)()
