@@ -465,3 +465,17 @@ def test_trains_under_bfloat16(name: str) -> None:
     learner: Any = estimator(config, precision="bf16", steps=6)
     assert np.isfinite(learner.fit(data.Xs, data.ys, data.Xt).logits(data.Xt)).all()
     assert {p.dtype for p in learner.method_.parameters()} == {torch.float32}
+
+
+def test_a_domain_classifier_drops_its_inputs_and_draws_its_weights_as_told() -> None:
+    backbone = Pixels(size=10, bottleneck=300, hidden=[], discriminator=[])
+    method = DANN(weight=1.0, gamma=10.0, hidden=[200, 100], dropout=0.5, initial_std=[0.01, 0.3])
+    method.prepare(Network(backbone, classes=3))
+    linear = [layer for layer in method.discriminator if isinstance(layer, nn.Linear)]
+    assert [layer.weight.std().item() for layer in linear] == pytest.approx([0.01, 0.01, 0.3], rel=0.2)
+    assert all((layer.bias == 0).all() for layer in linear)
+    dropped = (method.discriminator[0](torch.ones(100, 300)) == 0).float().mean().item()
+    assert dropped == pytest.approx(0.5, abs=0.02)
+    assert [type(layer).__name__ for layer in method.discriminator] == [
+        "Dropout", "Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear",
+    ]  # fmt: skip

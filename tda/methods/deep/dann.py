@@ -1,11 +1,12 @@
 """DANN: features that a domain classifier cannot tell apart."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeFloat, PositiveInt
-from torch import Tensor
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
 
 from tda.backbones.base import Network, Output, perceptron
 from tda.methods.deep.base import Batch, DeepMethod
@@ -41,6 +42,11 @@ class DANN(DeepMethod):
     bsp : float
         :math:`\beta` of batch spectral penalisation (Chen et al., ICML 2019), which adds
         :math:`\beta (\sigma_{s,1}^2 + \sigma_{t,1}^2)` to the alignment; 0 is plain DANN.
+    dropout : float
+        Of the domain classifier's inputs and hidden units.
+    initial_std : pair of float or None
+        Standard deviations from which the weights of its hidden layers and of its last layer are drawn; None draws
+        them as He et al. (ICCV 2015) do.
 
     References
     ----------
@@ -58,18 +64,26 @@ class DANN(DeepMethod):
         hidden: Sequence[PositiveInt] | None,
         height: NonNegativeFloat = 1.0,
         bsp: NonNegativeFloat = 0.0,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        initial_std: Annotated[Sequence[PositiveFloat], Field(min_length=2, max_length=2)] | None = None,
     ) -> None:
         super().__init__(weight=weight)
         self.gamma = gamma
         self.hidden = hidden
         self.height = height
         self.bsp = bsp
+        self.dropout = dropout
+        self.initial_std = initial_std
 
     def prepare(self, network: Network) -> None:
         """Build the domain classifier on the network's features."""
         super().prepare(network)
         hidden = network.backbone.discriminator if self.hidden is None else self.hidden
         self.discriminator = perceptron(network.width, *hidden, 1)
+        if self.initial_std is not None:
+            draw_normal(self.discriminator, *self.initial_std)
+        if self.dropout:
+            self.discriminator = with_dropout(self.discriminator, self.dropout)
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the domain classifier's loss, its gradient reversed on the way to the features."""
@@ -80,6 +94,32 @@ class DANN(DeepMethod):
         if self.bsp:
             loss = loss + self.bsp * (spectral_penalty(source.features) + spectral_penalty(target.features))
         return loss
+
+
+def draw_normal(network: nn.Sequential, hidden: float, last: float) -> None:
+    """Draw the weights of a perceptron from N(0, hidden^2), those of its last layer from N(0, last^2); biases are 0."""
+    linear = [layer for layer in network if isinstance(layer, nn.Linear)]
+    for layer in linear:
+        nn.init.normal_(layer.weight, std=last if layer is linear[-1] else hidden)
+        nn.init.zeros_(layer.bias)
+
+
+def with_dropout(network: nn.Sequential, share: float) -> nn.Sequential:
+    """Return a perceptron that drops a share of what each of its linear layers is given.
+
+    Examples
+    --------
+    >>> with_dropout(perceptron(4, 3, 1), 0.5)
+    Sequential(
+      (0): Dropout(p=0.5, inplace=False)
+      (1): Linear(in_features=4, out_features=3, bias=True)
+      (2): ReLU()
+      (3): Dropout(p=0.5, inplace=False)
+      (4): Linear(in_features=3, out_features=1, bias=True)
+    )
+    """
+    dropped = ((nn.Dropout(share), layer) if isinstance(layer, nn.Linear) else (layer,) for layer in network)
+    return nn.Sequential(*(layer for layers in dropped for layer in layers))
 
 
 def domain_loss(said: Tensor, sources: int) -> Tensor:
