@@ -1,0 +1,61 @@
+"""``tda compare``: our accuracies beside the reported ones, and the known errors of published tables."""
+
+import argparse
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+from tda import compare, errata, reported
+from tda.commands import Commands
+from tda.commands.report import chosen, deliver
+from tda.errors import UsageError
+from tda.store import Store
+
+
+def add(commands: Commands) -> None:
+    """Add this command's parser."""
+    command = commands.add_parser(
+        "compare",
+        help="set results beside the numbers that the textbook and the papers report",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Print our accuracies beside the reported ones: the difference, whether it is within the spread, "
+        "and what differs in features, protocol and seeds.",
+        epilog=dedent("""\
+            examples:
+              tda compare
+              tda compare --dataset office31 --method tca coral
+              tda compare --format markdown --output compared.md
+              tda compare --audit                         the known errors of the published tables"""),
+    )
+    command.add_argument("--results", default="results", metavar="PATH", help="the results folder (default: results)")
+    for key in ("dataset", "backbone", "method"):
+        command.add_argument(f"--{key}", nargs="+", metavar="NAME", help=f"only these {key}s")
+    command.add_argument("--format", choices=compare.FORMATS, default="text")
+    command.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
+    command.add_argument(
+        "--audit", action="store_true", help="print the errors of the published tables, as Markdown, and nothing else"
+    )
+    command.set_defaults(call=show_comparison)
+
+
+def show_comparison(options: argparse.Namespace) -> int:
+    """Print or write the comparison of a results folder with the reported numbers, or the errors of these."""
+    made = errata.page(reported.load()) if options.audit else compared(options)
+    if options.output is None:
+        print(made)
+        return 0
+    return deliver(made + "\n", options.output)
+
+
+def compared(options: argparse.Namespace) -> str:
+    """Return the comparison of the records that the options choose."""
+    store = Store(options.results)
+    if not store.records.is_dir():
+        raise UsageError(f"{str(store.records)!r} does not exist; say where the records are with --results PATH")
+    records = chosen(list(store.all()), options)
+    made = compare.compare(records)
+    alone = {(record.dataset, record.method) for record in records} - {(one.dataset, one.method) for one in made}
+    if alone:
+        named = ", ".join(f"{method} on {dataset}" for dataset, method in sorted(alone))
+        print(f"tda: nobody reports {named}", file=sys.stderr)
+    return compare.render(made, options.format)

@@ -1,0 +1,265 @@
+"""Ours beside reported: differences and spreads by hand, and no verdict where the two are not comparable."""
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tda import compare, reported
+from tda.__main__ import main
+from tda.cache import digest
+from tda.store import Record, Store
+from tests.test_reported import ROW, write
+from tests.test_store import record
+
+FROZEN = {"backbone": {"frozen": True}, "trainer": {"steps": 10}}
+TRAINED = {"backbone": {"frozen": False}, "trainer": {"steps": 10}}
+
+
+def ours(task: str, accuracy: float | None, seed: int | None = None, **changes: Any) -> Record:
+    fields = {
+        "key": f"{task}{seed}", "dataset": "office31", "backbone": "resnet50", "method": "tca", "label": "TCA",
+        "scored": 500, "config": {"backbone": {}, "trainer": None},
+    }  # fmt: skip
+    return record(**(fields | {"task": task, "accuracy": accuracy, "seed": seed} | changes))
+
+
+def store(results: Path) -> None:
+    """Put a cell that is reported, to the digit, and one that nobody reports."""
+    for method in ("jda", "hafn"):
+        config = {"backbone": {}, "method": {"name": method}, "trainer": None}
+        surf = ours("C-A", 44.78, dataset="office_caltech10_surf", method=method, backbone="given", config=config)
+        Store(results).put(replace(surf, label=method.upper(), setting=method, key=digest(config)))
+
+
+def rows(folder: Path, *changes: dict[str, str]) -> pd.DataFrame:
+    return reported.load(write(folder, *({**ROW, **change} for change in changes)))
+
+
+def only(made: list[compare.Comparison]) -> compare.Comparison:
+    (one,) = made
+    return one
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"),
+    [(60.0, "within"), (60.24, "within"), (59.76, "within"), (60.26, "above"), (59.74, "below")],
+)
+def test_without_seeds_the_spread_is_one_scored_sample_and_the_rounding(
+    tmp_path: Path, accuracy: float, verdict: str
+) -> None:
+    one = only(compare.compare([ours("A-W", accuracy)], rows(tmp_path, {"accuracy": "60.0"})))
+    (cell,) = one.cells
+    assert cell.spread == pytest.approx(100 / 500 + 0.05)
+    assert cell.difference == pytest.approx(accuracy - 60)
+    assert cell.verdict == verdict
+    assert one.unlike == one.caveats == ()
+
+
+@pytest.mark.parametrize(("std", "spread"), [("", 2 * 2**0.5 + 0.05), ("1.0", 2 * 3**0.5 + 0.05)])
+def test_the_spread_is_two_deviations_of_the_difference(tmp_path: Path, std: str, spread: float) -> None:
+    made = compare.compare(
+        [ours("A-W", 61.0, 0), ours("A-W", 63.0, 1)], rows(tmp_path, {"accuracy": "60.0", "std": std})
+    )
+    (cell,) = only(made).cells
+    assert (cell.ours, cell.std) == (62.0, pytest.approx(2**0.5))
+    assert cell.difference == pytest.approx(2.0)
+    assert cell.spread == pytest.approx(spread)
+    assert only(made).caveats == ("1 run, ours 2 seeds",)
+
+
+def test_one_seed_has_a_difference_and_no_verdict(tmp_path: Path) -> None:
+    (cell,) = only(compare.compare([ours("A-W", 40.0, 0)], rows(tmp_path, {"accuracy": "60.0"}))).cells
+    assert (cell.difference, cell.spread, cell.verdict) == (-20.0, None, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"features": "alexnet_fc6"}, "features alexnet_fc6 fixed, ours resnet50 fixed"),
+        ({"features": "resnet50 end to end"}, "features resnet50 end to end, ours resnet50 fixed"),
+        ({"features": ""}, "features not said by the publication"),
+        ({"protocol": "oracle"}, "protocol best on the target, ours last iterate"),
+        ({"differs": "a fifth of the target"}, "a fifth of the target"),
+    ],
+)
+def test_what_is_not_comparable_has_neither_difference_nor_verdict(
+    tmp_path: Path, changes: dict[str, str], said: str
+) -> None:
+    one = only(compare.compare([ours("A-W", 40.0)], rows(tmp_path, changes)))
+    assert one.unlike == (said,)
+    assert [(cell.difference, cell.verdict) for cell in one.cells] == [(None, "")]
+    shown = compare.render([one], "text")
+    assert "not comparable:\n  TCA 68.1 (A-W): " in shown
+    assert "-28" not in shown
+    assert "40.0" not in shown
+
+
+@pytest.mark.parametrize(
+    ("config", "backbone", "seen"),
+    [
+        (FROZEN, "resnet50", "resnet50"),
+        (TRAINED, "resnet50", "resnet50 end to end"),
+        (TRAINED | {"backbone": {"weights": "none"}}, "resnet50", "resnet50 end to end from scratch"),
+        ({"backbone": {"weights": "none"}, "trainer": None}, "resnet50", "resnet50 untrained"),
+        ({"backbone": {}, "trainer": {"steps": 10}}, "given", "given"),
+        ({"backbone": {}, "trainer": None}, "given", "given"),
+    ],
+)
+def test_a_trained_network_is_told_from_its_fixed_features(
+    tmp_path: Path, config: dict[str, Any], backbone: str, seen: str
+) -> None:
+    record = ours("A-W", 60.0, config=config, backbone=backbone)
+    assert only(compare.compare([record], rows(tmp_path, {}))).ours.features == seen
+
+
+def test_data_that_were_prepared_otherwise_are_not_comparable(tmp_path: Path) -> None:
+    table = rows(tmp_path, {"dataset": "office_caltech10_surf", "task": "C-A", "features": "given"})
+    for columns, unlike in (("zscore", ()), ("none", ("our data have dataset.columns=none, its config zscore",))):
+        config = {"backbone": {}, "dataset": {"rows": "l1", "columns": columns}, "trainer": None}
+        mine = ours("C-A", 60.0, dataset="office_caltech10_surf", backbone="given", config=config)
+        assert only(compare.compare([mine], table)).unlike == unlike
+
+
+def test_the_best_on_the_target_is_compared_with_the_best_on_the_target(tmp_path: Path) -> None:
+    watched = [ours("A-W", 50.0 + seed, seed, oracle_best=58.0 + seed) for seed in range(2)]
+    last, oracle = compare.compare(watched, rows(tmp_path, {}, {"protocol": "oracle", "accuracy": "58.0"}))
+    assert (last.ours.protocol, last.cells[0].ours) == ("last", 50.5)
+    assert (oracle.ours.protocol, oracle.cells[0].ours) == ("oracle", 58.5)
+    assert oracle.unlike == ()
+    assert oracle.cells[0].difference == pytest.approx(0.5)
+
+
+def test_a_validator_is_named_where_the_publication_took_the_last_iterate(tmp_path: Path) -> None:
+    one = only(compare.compare([ours("A-W", 60.0, selection="dev")], rows(tmp_path, {})))
+    assert one.unlike == ()
+    assert one.caveats == ("protocol last iterate, ours chosen by dev",)
+
+
+def test_a_misprint_has_no_difference_and_its_neighbours_have(tmp_path: Path) -> None:
+    printed = [{"task": "A-W", "accuracy": "60.0"}, {"task": "W-A", "accuracy": "50.0"},
+               {"task": "avg", "accuracy": "57.0", "erratum": "printed 57.0, the mean is 55.0"}]  # fmt: skip
+    one = only(compare.compare([ours("A-W", 60.0), ours("W-A", 50.0)], rows(tmp_path, *printed)))
+    assert [(cell.task, cell.difference) for cell in one.cells] == [("A-W", 0.0), ("W-A", 0.0), ("avg", None)]
+    assert "misprint: printed 57.0, the mean is 55.0" in one.caveats
+    assert "misprint" in compare.render([one], "text").splitlines()[5]
+
+
+def test_an_average_is_over_the_tasks_that_the_publication_averages(tmp_path: Path) -> None:
+    some = [
+        {"task": "A-W", "accuracy": "60.0"},
+        {"task": "W-A", "accuracy": "50.0"},
+        {"task": "avg", "accuracy": "55.0"},
+    ]
+    mine = [ours(task, accuracy) for task, accuracy in (("A-W", 61.0), ("W-A", 51.0), ("D-W", 99.0))]
+    one = only(compare.compare(mine, rows(tmp_path, *some)))
+    assert one.averaged == "over 2 of 6 tasks"
+    average = one.cells[-1]
+    assert (average.task, average.ours) == ("avg", 56.0)
+    assert average.spread == pytest.approx(100 / 500 / 2 + 0.05)
+
+
+def test_an_average_alone_is_over_all_tasks_and_needs_them_all(tmp_path: Path) -> None:
+    table = rows(tmp_path, {"task": "avg", "accuracy": "70.0"})
+    tasks = reported.listed_tasks("office31")
+    (average,) = only(compare.compare([ours(task, 60.0 + i) for i, task in enumerate(tasks)], table)).cells
+    assert average.ours == pytest.approx(62.5)
+    assert compare.compare([ours(task, 60.0) for task in tasks[1:]], table) == []
+
+
+def test_an_average_that_is_not_printed_is_made(tmp_path: Path) -> None:
+    table = rows(tmp_path, {"task": "A-W", "accuracy": "60.0"}, {"task": "W-A", "accuracy": "50.0"})
+    one = only(compare.compare([ours("A-W", 61.0), ours("W-A", 51.0)], table))
+    assert one.averaged == "over 2 of 6 tasks, made from its tasks"
+    assert (one.cells[-1].reported, one.cells[-1].difference) == (55.0, pytest.approx(1.0))
+
+
+def test_the_spread_of_an_average_is_that_of_each_seed_s_average(tmp_path: Path) -> None:
+    table = rows(tmp_path, {"task": "A-W", "accuracy": "60.0"}, {"task": "W-A", "accuracy": "50.0"})
+    mine = [ours("A-W", 60.0, 0), ours("A-W", 64.0, 1), ours("W-A", 54.0, 0), ours("W-A", 50.0, 1)]
+    average = only(compare.compare(mine, table)).cells[-1]
+    assert (average.ours, average.std) == (57.0, 0.0)
+    assert average.spread == pytest.approx(100 / 500 / 2 + 0.05)
+
+
+def test_a_failed_cell_is_left_out_with_the_average_over_it(tmp_path: Path) -> None:
+    table = rows(tmp_path, {"task": "A-W", "accuracy": "60.0"}, {"task": "W-A", "accuracy": "50.0"})
+    made = compare.compare([ours("A-W", 60.0), ours("W-A", None, status="failed")], table)
+    assert [cell.task for cell in only(made).cells] == ["A-W"]
+
+
+def test_each_setting_and_each_source_stands_for_itself(tmp_path: Path) -> None:
+    table = rows(tmp_path, {}, {"source": "Another paper", "accuracy": "40.0"}, {"method": "coral"})
+    settings = [ours("A-W", 60.0, setting=str(dim), key=str(dim), config={"method": {"dim": dim}}) for dim in (10, 30)]
+    made = compare.compare(settings, table)
+    assert {(one.ours.label, one.source) for one in made} == {
+        (label, source)
+        for label in ("TCA (dim=10)", "TCA (dim=30)")
+        for source in ("A paper, Table 1", "Another paper")
+    }
+    assert len(compare.blocks(made)) == 2
+
+
+def test_the_forms_say_the_same(tmp_path: Path) -> None:
+    table = rows(
+        tmp_path,
+        {"accuracy": "60.0", "note": "as | printed"},
+        {"source": "AlexNet paper", "features": "alexnet end to end"},
+    )
+    made = compare.compare([ours("A-W", 62.0)], table)
+    text, markdown = compare.render(made, "text"), compare.render(made, "markdown")
+    assert text.splitlines()[4:6] == ["[1] TCA              60.0", "    ours - reported  +2.0 ↑"]
+    assert "| ours - reported | +2.0 ↑ |" in markdown
+    for shown in (text, markdown):
+        assert "A paper, Table 1; as | printed" in shown
+        assert "features alexnet end to end, ours resnet50 fixed; AlexNet paper" in shown
+    lines = list(csv.DictReader(io.StringIO(compare.render(made, "csv"))))
+    assert [(line["difference"], line["verdict"]) for line in lines] == [("2.0000", "above"), ("", "")]
+
+
+def test_the_books_values_and_its_companion_s_stand_beside_each_other_and_get_no_verdict() -> None:
+    made = compare.compare([ours("A-W", 71.6, method="tca")])
+    shown = {one.cells[0].reported: one for one in made if "book" in one.source}
+    assert set(shown) == {68.1, 76.10}
+    assert all("features resnet50_unknown" in one.unlike[0] for one in shown.values())
+
+
+def test_the_command_compares_a_results_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store(tmp_path)
+    assert main(["compare", "--results", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "+0.00 ≈" in printed.out
+    assert printed.err == "tda: nobody reports hafn on office_caltech10_surf\n"
+    file = tmp_path / "compared.md"
+    assert main(["compare", "--results", str(tmp_path), "--format", "markdown", "--output", str(file)]) == 0
+    assert "| [2] JDA | 44.78 |" in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--method", "jad"], "'jad' is not a method in these records; did you mean 'jda'?"),
+        (["--method", "hafn"], "none of these records has a reported accuracy beside it"),
+        (["--output", "/proc/none/file"], "cannot write '/proc/none/file'"),
+    ],
+)
+def test_a_mistake_gets_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    store(tmp_path)
+    assert main(["compare", "--results", str(tmp_path), *arguments]) == 2
+    assert f"tda: {said}" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_no_results_folder_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--results", str(tmp_path / "none")]) == 2
+    assert "say where the records are with --results PATH" in capsys.readouterr().err
+
+
+def test_the_audit_needs_no_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--audit", "--results", str(tmp_path / "none")]) == 0
+    assert "## 9 misprints" in capsys.readouterr().out
