@@ -1,6 +1,9 @@
-"""``tda report``: the tables of what is in a results folder."""
+"""``tda report``: tables, statistics, figures and a page of what is in a results folder."""
 
 import argparse
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
 
@@ -8,24 +11,35 @@ from tda import report
 from tda.cache import atomic
 from tda.commands import Commands
 from tda.errors import UsageError, unknown
-from tda.store import Store
+from tda.store import Record, Store, Stores, mixed
 
 
 def add(commands: Commands) -> None:
     """Add this command's parser."""
     command = commands.add_parser(
         "report",
-        help="make the table again from what is in the results folder",
+        help="tables, statistics, figures and a page of what is in the results folder",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Print or write the accuracy table of the records in a results folder.",
+        description="Print or write what the records in a results folder come to.",
         epilog=dedent("""\
             examples:
               tda report
               tda report --dataset digits --method tca coral
-              tda report --format latex --output table.tex"""),
+              tda report --format latex --output table.tex
+              tda report --results A B C                  shards of a sweep, run on three machines
+              tda report --statistics                     do the methods differ? ranks, tests, intervals
+              tda report --html report.html               one page with everything, readable offline
+              tda report --figures figures                every figure as SVG and PNG"""),
     )
-    command.add_argument("--results", default="results", metavar="PATH", help="the results folder (default: results)")
-    command.add_argument("--format", choices=report.FORMATS, default="text")
+    command.add_argument(
+        "--results", nargs="+", default=["results"], metavar="PATH",
+        help="the results folder (default: results); several are read as one, and what they disagree about is said",
+    )  # fmt: skip
+    kinds = command.add_mutually_exclusive_group()
+    kinds.add_argument("--format", choices=report.FORMATS, default="text", help="of the table (default: text)")
+    kinds.add_argument("--statistics", action="store_true", help="Friedman, Nemenyi, Wilcoxon, bootstrap intervals")
+    kinds.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page")
+    kinds.add_argument("--figures", type=Path, metavar="FOLDER", help="write every figure as SVG and PNG")
     command.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
     for key in ("dataset", "backbone", "method"):
         command.add_argument(f"--{key}", nargs="+", metavar="NAME", help=f"only these {key}s")
@@ -33,11 +47,47 @@ def add(commands: Commands) -> None:
 
 
 def make_report(options: argparse.Namespace) -> int:
-    """Print or write the table of a results folder."""
-    store = Store(options.results)
-    if not store.records.is_dir():
-        raise UsageError(f"{str(store.records)!r} does not exist; say where the records are with --results PATH")
-    records = list(store.all())
+    """Print or write what the options ask for, of one results folder or several."""
+    store = Stores(options.results)
+    for part in store.parts:
+        if not part.records.is_dir():
+            raise UsageError(f"{str(part.records)!r} does not exist; say where the records are with --results PATH")
+    if options.output is not None and (options.html or options.figures):
+        raise UsageError("--html and --figures name their own file or folder; leave out --output")
+    merged, conflicts = store.merged()
+    records = chosen(merged, options)
+    for conflict in conflicts:
+        print(f"conflict, the first stands: {conflict}", file=sys.stderr)
+    for warning in mixed(records):
+        print(warning, file=sys.stderr)
+    return max(present(records, store, options), int(bool(conflicts)))
+
+
+def present(records: Sequence[Record], store: Store, options: argparse.Namespace) -> int:
+    """Print or write what the options ask for of these records."""
+    if not records:
+        raise UsageError(report.NOTHING)
+    if options.html is not None:
+        from tda.report import html
+
+        return deliver(html.page(records, store, typed(options)), options.html)
+    tables = report.tables(records)
+    if options.figures is not None:
+        return draw(tables, records, store, options.figures)
+    if options.statistics:
+        from tda.report import statistics
+
+        text = "\n\n".join(statistics.text(statistics.statistics(table)) for table in tables)
+    else:
+        text = report.render(tables, options.format)
+    if options.output is None:
+        print(text)
+        return 0
+    return deliver(text + "\n", options.output)
+
+
+def chosen(records: Sequence[Record], options: argparse.Namespace) -> list[Record]:
+    """Return the records that the options ask for."""
     for key in ("dataset", "backbone", "method"):
         wanted = getattr(options, key)
         there = {getattr(record, key) for record in records}
@@ -45,13 +95,37 @@ def make_report(options: argparse.Namespace) -> int:
             if name not in there:
                 raise unknown(f"{key} in these records", name, there)
         records = [record for record in records if wanted is None or getattr(record, key) in wanted]
-    made = report.render(report.tables(records), options.format)
-    if options.output is None:
-        print(made)
-        return 0
+    return list(records)
+
+
+def typed(options: argparse.Namespace) -> str:
+    """Return the command line that these options were read from."""
+    words = ["tda", "report", "--results", *options.results, "--html", str(options.html)]
+    for key in ("dataset", "backbone", "method"):
+        words += [f"--{key}", *getattr(options, key)] if getattr(options, key) else []
+    return shlex.join(words)
+
+
+def draw(tables: Sequence[report.Table], records: Sequence[Record], store: Store, folder: Path) -> int:
+    """Write every figure to a folder."""
+    from tda.report import figures, statistics
+
     try:
-        with atomic(options.output) as path:
-            path.write_text(made + "\n", encoding="utf-8")
+        for table in tables:
+            own = [record for record in records if record.dataset == table.dataset]
+            shown = figures.figures(table, statistics.statistics(table), own, store)
+            paths = figures.write(shown, folder)
+            print(f"written: {len(paths)} figures of {table.dataset} in {folder}", file=sys.stderr)
     except OSError as error:
-        raise UsageError(f"cannot write {str(options.output)!r}: {error.strerror}") from error
+        raise UsageError(f"cannot write to {str(folder)!r}: {error.strerror}") from error
+    return 0
+
+
+def deliver(content: str, file: Path) -> int:
+    """Write a file, whole or not at all."""
+    try:
+        with atomic(file) as path:
+            path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {str(file)!r}: {error.strerror}") from error
     return 0

@@ -1,0 +1,483 @@
+"""A report as one self-contained HTML page: readable offline, in light and dark, on a desk and on a phone."""
+
+import re
+from base64 import b64encode
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from html import escape
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
+
+from tda import compare, regret
+from tda.errors import UsageError
+from tda.report import figures
+from tda.report.figures import Shown, compared, some, styled
+from tda.report.formats import commands, title
+from tda.report.statistics import ALPHA, Statistics, sentences, statistics
+from tda.report.table import AVERAGE, Entry, Row, Table, tables
+from tda.store import Record, Store
+
+ROWS = 200  # of a table of accuracies
+FAILURES = 100
+BUILDS = 20
+DRAWN = 6  # datasets with figures
+TALL = 24  # rows from which a table scrolls in a box of its own height
+PIXELS = 96  # an inch on the screen
+THEMED = {
+    figures.INK: "ink", figures.MUTED: "muted", figures.RULE: "rule", figures.PAPER: "raised",
+    figures.ACCENT: "accent", figures.TILE: "tile", **{colour: f"s{i}" for i, colour in enumerate(figures.SERIES)},
+}  # fmt: skip
+SECTIONS = {
+    "glance": ("At a glance", ""),
+    "ranks": ("Do the methods differ?", ""),
+    "curves": ("Along training", "`trainer.watch_every=50`"),
+    "confusion": ("Class by class", ""),
+    "features": ("Features before and after", "`keep_features=true`"),
+    "distances": ("Distance between the domains", "`distances=[a_distance,mmd2]`"),
+}
+
+
+class Grid(NamedTuple):
+    """A table of plain text: its caption, its column heads, its lines, and which columns are numbers or prose."""
+
+    caption: str
+    head: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    numbers: frozenset[int] = frozenset()
+    prose: frozenset[int] = frozenset()
+
+
+def page(records: Sequence[Record], store: Store, command: str) -> str:
+    """Return the page of these records.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        At least one.
+    store : Store
+        Where they are from: the tables there say which command made them.
+    command : str
+        The command that makes this page.
+    """
+    made = tables(records)
+    of_dataset: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        of_dataset[record.dataset].append(record)
+    beside = Path(__file__).with_name
+    style, script = (beside(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    allowed = b64encode(sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{allowed}'"
+    body = "\n".join(
+        [
+            *header(made, records),
+            *(
+                part
+                for number, table in enumerate(made)
+                for part in dataset(number, table, of_dataset[table.dataset], store)
+            ),
+            *provenance(records, store, command),
+        ]
+    )
+    names = ", ".join(table.dataset for table in made)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<link rel="icon" href="data:,">\n'
+        f"<title>tda: {escape(names)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{body}\n"
+        f"<script>{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def header(made: Sequence[Table], records: Sequence[Record]) -> Iterator[str]:
+    """Yield the head of the page: what there is, and where."""
+    failed = sum(record.status == "failed" for record in records)
+    facts = {
+        "cells": f"{len(records):,}",
+        "datasets": f"{len(made):,}",
+        "tasks": f"{sum(len(table.tasks) for table in made):,}",
+        "methods and settings": f"{sum(len(table.rows) for table in made):,}",
+        "failed cells": f"{failed:,}",
+        "of computing": duration(sum(record.seconds for record in records)),
+    }
+    yield "<header>\n<h1>Unsupervised domain adaptation</h1>"
+    days = sorted(record.created[:10] for record in records)
+    yield f'<p class="muted">Run {escape(" to ".join(dict.fromkeys([days[0], days[-1]])))}</p>'
+    yield '<dl class="facts">'
+    yield from (f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
+    yield "</dl>"
+    links = [(f"d{i}", table.dataset) for i, table in enumerate(made)]
+    links += [("failures", "Failures")] * bool(failed) + [("provenance", "How this was made")]
+    yield '<nav aria-label="Sections"><ul>'
+    yield from (f'<li><a href="#{anchor}">{escape(name)}</a></li>' for anchor, name in links)
+    yield "</ul></nav>\n</header>\n<main>"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in its largest unit.
+
+    Examples
+    --------
+    >>> duration(41.2), duration(600), duration(9000)
+    ('41 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def dataset(number: int, table: Table, records: Sequence[Record], store: Store) -> Iterator[str]:
+    """Yield the section of one dataset."""
+    made = statistics(table)
+    yield f'<section aria-labelledby="d{number}">\n<h2 id="d{number}">{escape(table.dataset)}</h2>'
+    yield f'<p class="lead">{escape(lead(table))}</p>'
+    yield from accuracy_table(table)
+    on_page = {row.setting for row in uppermost(table)}
+    yield from comparison([record for record in records if record.setting in on_page])
+    absent = []
+    drawn: dict[str, list[Shown]] = defaultdict(list)
+    for shown in figures.figures(table, made, records, store) if number < DRAWN else ():
+        drawn[shown.section].append(shown)
+    for name, (heading, how) in SECTIONS.items():
+        if name == "ranks" and made.methods:
+            yield from ranks(made, drawn[name], f"d{number}-{name}")
+        elif drawn[name]:
+            yield f"<h3>{heading}</h3>"
+            yield from gallery(drawn[name], f"d{number}-{name}")
+        elif how:
+            absent.append(f"{heading.lower()} ({how})")
+    chosen = list(selection(records))
+    yield from chosen
+    if not chosen:
+        absent.append("chosen without target labels (`selection=scores`)")
+    if number >= DRAWN:
+        absent = [
+            f"figures, which are drawn of the first {DRAWN} datasets (`tda report --dataset {table.dataset} --html`)"
+        ]
+    if absent:
+        yield f'<p class="muted">Not shown: {code("; ".join(absent))}.</p>'
+    yield "</section>"
+
+
+def gallery(drawn: Sequence[Shown], identifier: str) -> Iterator[str]:
+    """Yield figures side by side, what is said of all of them once."""
+    captions = {shown.caption for shown in drawn}
+    common = drawn[0].caption if len(drawn) > 1 and len(captions) == 1 else ""
+    if common:
+        yield f'<p class="muted">{escape(common)}</p>'
+    yield '<div class="figures">'
+    for i, shown in enumerate(drawn):
+        yield figure(shown, f"{identifier}-{i}", common, alone=len(drawn) == 1)
+    yield "</div>"
+
+
+def ranks(made: Statistics, drawn: Sequence[Shown], identifier: str) -> Iterator[str]:
+    """Yield what the tests over tasks say."""
+    yield f"<h3>{SECTIONS['ranks'][0]}</h3>"
+    yield f'<p>{escape(" ".join(sentences(made)))}</p><div class="figures">'
+    yield from rank_table(made)
+    for shown in drawn:
+        yield figure(shown, identifier, "", alone=True)
+    yield "</div>"
+    yield from pair_table(made)
+
+
+def code(text: str) -> str:
+    """Return escaped text with what stands between backquotes as code."""
+    return re.sub("`(.+?)`", r"<code>\1</code>", escape(text))
+
+
+def lead(table: Table) -> str:
+    """Say what the table comes to."""
+    rows = [row for row in compared(table) if row.average is not None]
+    if not rows:
+        return f"{title(table)[0].upper()}{title(table)[1:]}. No method has an accuracy on every task yet."
+    best = rows[0]
+    names = table.names
+    said = f"{names[best.setting]} has the best average, {best.average:.1f} %"
+    below = next((row for row in table.rows if row.setting == best.baseline), None)
+    if below is not None and below.average is not None and best.average is not None:
+        said += f", {best.average - below.average:+.1f} points on {names[below.setting]}"
+    negative = [names[row.setting] for row in rows if row.entries[AVERAGE].negative]
+    if negative:
+        said += f". Below their baseline on average: {', '.join(negative[:5])}"
+        said += f" and {len(negative) - 5} more" if len(negative) > 5 else ""
+    return f"{said}. {title(table)[0].upper()}{title(table)[1:]}."
+
+
+def uppermost(table: Table) -> list[Row]:
+    """Return the rows that the page shows, the best average first, then the oracles."""
+    oracles = [row for row in table.rows if row.oracle]
+    return [*compared(table)[: max(ROWS - len(oracles), 1)], *reversed(oracles)][:ROWS]
+
+
+def accuracy_table(table: Table) -> Iterator[str]:
+    """Yield the table of accuracies; of very many rows the best."""
+    rows = uppermost(table)
+    gaps = any(row.gap is not None for row in rows)
+    several = len({row.backbone for row in rows}) > 1
+    head = ["Method", *(["Features"] if several else []), *table.tasks, AVERAGE, *table.distances]
+    heads = "".join(
+        f'<th scope="col"{" class=name" if i < 1 + several else ""}>{escape(name)}</th>'
+        for i, name in enumerate([*head, *(["Gap closed"] if gaps else [])])
+    )
+    lines = [accuracy_line(table, row, several, gaps) for row in rows]
+    legend = (
+        "Per cent of target samples, mean and standard deviation over seeds; target labels are used for scoring only. "
+        '<span class="best">Best</span> and <span class="second">second best</span> of a column. '
+        '<span class="bad">↓</span> negative transfer: below the method’s own baseline. '
+        "<em>Oracles</em> use target labels and never compete."
+        + (" Gap closed: (method − source-only) / (target-trained − source-only)." if gaps else "")
+        + code(some(len(rows), len(table.rows), "rows", "the best averages; `tda report --format csv` has all"))
+    )
+    inner = f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    yield from boxed(f"Accuracies on {table.dataset}", inner, len(rows), legend)
+
+
+def accuracy_line(table: Table, row: Row, several: bool, gaps: bool) -> str:
+    """Return a line of the table of accuracies."""
+    label = f"{row.label} (oracle)" if row.oracle else row.label
+    cells = [f'<th scope="row" class="name">{escape(label)}</th>']
+    cells += [f'<td class="name">{escape(row.backbone)}</td>'] if several else []
+    cells += [place(row.entries[task]) for task in table.tasks]
+    cells += [place(row.entries[AVERAGE], "average")]
+    cells += [measured(row.distances.get(name), ".3g") for name in table.distances]
+    cells += [measured(row.gap, ".0f", " %")] if gaps else []
+    return f"<tr{' class=oracle' if row.oracle else ''}>{''.join(cells)}</tr>"
+
+
+def measured(value: float | None, form: str, unit: str = "") -> str:
+    """Return a place for a number that need not be there."""
+    return "<td data-value></td>" if value is None else f'<td data-value="{value}">{value:{form}}{unit}</td>'
+
+
+def place(entry: Entry, kind: str = "") -> str:
+    """Return one place of the table of accuracies."""
+    value = "" if entry.mean is None else f"{entry.mean:.4f}"
+    if entry.failed:
+        shown = '<span class="bad">failed</span>'
+    elif entry.mean is None:
+        shown = '<span class="std">–</span>'
+    else:
+        mark = "best" if entry.best else "second" if entry.second else ""
+        shown = f'<span class="{mark}">{entry.mean:.1f}</span>' if mark else f"{entry.mean:.1f}"
+        shown += "" if entry.std is None else f' <span class="std">±{entry.std:.1f}</span>'
+    arrow = '<abbr title="negative transfer">↓</abbr>' if entry.negative else ""
+    return f'<td data-value="{value}"{f" class={kind}" if kind else ""}>{shown}<span class="mark">{arrow}</span></td>'
+
+
+def comparison(records: Sequence[Record]) -> Iterator[str]:
+    """Yield our accuracies beside the reported ones: a line for each row that can be compared, then everything."""
+    made = compare.compare(records)
+    if not made:
+        return
+    yield "<h3>Beside the reported numbers</h3>"
+    alike = [one for one in made if not one.unlike]
+    lines = []
+    for one in alike:
+        cell = one.cells[-1]
+        ours, theirs = f"{cell.ours:.{cell.digits}f}", f"{cell.reported:.{cell.digits}f}"
+        difference = "" if cell.difference is None else f"{cell.difference:+.{cell.digits}f}"
+        besides = "; ".join([*one.caveats, *([f"average {one.averaged}"] if one.averaged else [])])
+        lines.append(
+            [one.ours.label, cell.task, ours, theirs, difference, cell.verdict or "spread unknown", besides, one.source]
+        )
+    if lines:
+        head = ["Method", "On", "Ours", "Reported", "Difference", "Verdict", "What differs besides", "Source"]
+        yield from box("Beside the reported numbers", Grid("", head, lines, frozenset({2, 3, 4}), frozenset({6, 7})))
+    apart = len(made) - len(alike)
+    said = f"{apart} reported rows differ in features, protocol or data and get no difference. " if apart else ""
+    yield f'<p class="muted">{escape(said + compare.LEGEND)}</p>'
+    yield "<details><summary>Task by task, and what cannot be compared</summary>"
+    for block in compare.blocks(made):
+        yield f"<h4>{escape(block.title)}</h4>"
+        if block.lines:
+            numbers = frozenset(range(1, len(block.head)))
+            yield from boxed(
+                block.title, grid_table(Grid("", block.head, block.lines, numbers), "plain"), len(block.lines)
+            )
+        listed = [*block.sources, *(f"not comparable: {line}" for line in block.incomparable)]
+        yield f'<ul class="muted">{"".join(f"<li>{escape(line)}</li>" for line in listed)}</ul>'
+    yield "</details>"
+
+
+def selection(records: Sequence[Record]) -> Iterator[str]:
+    """Yield how well validators choose, for each kind of pool that these records have; nothing where none was asked."""
+    if not any(record.scores for record in records):
+        return
+    yield "<h3>Chosen without target labels</h3>"
+    yield f'<p class="muted">{escape(regret.LEGEND)}</p><div class="figures">'
+    for over, pool in regret.POOLS.items():
+        try:
+            made = regret.summary(regret.judgements(records, over))
+        except UsageError:
+            continue
+        head = ["Validator", "Accuracy", "Regret", "Worst", "Spearman", "Pools"]
+        lines = [
+            [
+                regret.NAMES[row.Index],
+                f"{row.accuracy:.1f}",
+                f"{row.regret:.2f}",
+                f"{row.worst:.1f}",
+                regret.shown(row.spearman),
+                str(row.pools),
+            ]
+            for row in made.itertuples()
+        ]
+        caption = f"{pool.what[0].upper()}{pool.what[1:]}"
+        yield from box(caption, Grid(caption, head, lines, frozenset(range(1, len(head)))))
+    yield "</div>"
+
+
+def rank_table(made: Statistics) -> Iterator[str]:
+    """Yield averages with their intervals, and mean ranks."""
+    columns = (made.methods, made.averages, made.low, made.high, made.ranks)
+    lines = [
+        [name, f"{mean:.1f}", f"{low:.1f} to {high:.1f}", f"{rank:.2f}"]
+        for name, mean, low, high, rank in zip(*columns, strict=True)
+    ]
+    head = ["Method", "Average", f"{100 * (1 - ALPHA):.0f} % interval", "Mean rank"]
+    yield from box("Mean ranks", Grid("", head, lines, frozenset({1, 3})))
+
+
+def pair_table(made: Statistics) -> Iterator[str]:
+    """Yield the tests of pairs of methods."""
+    lines = [
+        [pair.first, pair.second, str(pair.wins), str(pair.losses), f"{pair.p:.4f}", f"{pair.holm:.4f}"]
+        for pair in made.pairs
+    ]
+    if lines:
+        head = ["Method", "against", "better on", "worse on", "p", "p, Holm"]
+        caption = "Wilcoxon’s signed-rank test over the tasks, two-sided and exact, and adjusted for all pairs tested."
+        yield f"<details><summary>{len(lines)} pairs of methods</summary>"
+        yield from box("Pairs of methods", Grid(caption, head, lines, frozenset({2, 3, 4, 5})))
+        yield "</details>"
+
+
+def grid_table(grid: Grid, kind: str = "sortable") -> str:
+    """Return a table of plain text, escaped; columns of numbers are flush right and sort as numbers."""
+
+    def cell(i: int, text: str) -> str:
+        if i in grid.numbers:
+            return f"<td{number(text)}>{escape(text)}</td>"
+        if i == 0:
+            return f'<th scope="row" class="name">{escape(text)}</th>'
+        return f'<td class="name{" wrap" if i in grid.prose else ""}">{escape(text)}</td>'
+
+    heads = "".join(
+        f'<th scope="col"{"" if i in grid.numbers else " class=name"}>{escape(name)}</th>'
+        for i, name in enumerate(grid.head)
+    )
+    lines = "".join(f"<tr>{''.join(cell(i, text) for i, text in enumerate(line))}</tr>" for line in grid.lines)
+    return f'<table class="{kind}"><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
+
+
+def number(text: str) -> str:
+    """Return the attribute by which a number is sorted, nothing where the text is none."""
+    try:
+        return f' data-value="{float(text)}"'
+    except ValueError:
+        return " data-value"
+
+
+def box(name: str, content: Grid) -> Iterator[str]:
+    """Yield a table with its caption, in a box in which it scrolls."""
+    return boxed(name, grid_table(content), len(content.lines), code(content.caption))
+
+
+def boxed(name: str, inner: str, rows: int, caption: str = "") -> Iterator[str]:
+    """Yield a table in a box in which it scrolls, by keyboard too, and what is said of it below."""
+    tall = " tall" if rows > TALL else ""
+    yield f'<figure class="table"><div class="scroll{tall}" role="region" aria-label="{escape(name)}" tabindex="0">'
+    yield f"{inner}</div>{f'<figcaption>{caption}</figcaption>' if caption else ''}</figure>"
+
+
+def figure(shown: Shown, identifier: str, common: str, alone: bool) -> str:
+    """Return a figure with its heading and caption; one that is wider than a phone scrolls in its own box."""
+    width = shown.figure.get_figwidth()
+    wide = width > figures.WIDTH + 0.01
+    size = f"width:{width * PIXELS:.0f}px;" + ("" if wide else "max-width:100%")
+    region = f' role="region" aria-label="{escape(shown.title)}" tabindex="0"' if wide else ""
+    said = "" if shown.caption == common else f"<figcaption>{escape(shown.caption)}</figcaption>"
+    heading = "" if alone else f"<h4>{escape(shown.title)}</h4>"
+    return f'<figure>{heading}<div class="plot"{region}>{svg(shown, identifier, size)}</div>{said}</figure>'
+
+
+def svg(shown: Shown, identifier: str, size: str) -> str:
+    """Return a figure as an SVG element that follows the page's theme and shares no identifier with another."""
+    file = StringIO()
+    with styled():
+        shown.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", file.getvalue(), flags=re.DOTALL)
+    box = re.search(r'viewBox="([^"]*)"', drawn)
+    inner = drawn[drawn.index(">", drawn.index("<svg")) + 1 :]
+    inner = re.sub(r"(\d\.\d\d)\d+", r"\1", inner)
+    inner = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", inner)
+    inner = re.sub(r'<g id="[^"]*"', "<g", inner)
+    inner = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{identifier}-", inner)
+    for colour, name in THEMED.items():
+        inner = inner.replace(colour, f"var(--{name})")
+    size += f'" viewBox="{box[1]}' if box else ""
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return f'<svg {names} role="img" aria-label="{escape(shown.alt)}" style="{size}">{inner.strip()}'
+
+
+def provenance(records: Sequence[Record], store: Store, command: str) -> Iterator[str]:
+    """Yield the failures with their reasons, then the commands, versions, commits and data behind the page."""
+    yield from failures([record for record in records if record.status == "failed"])
+    yield '</main>\n<footer>\n<h2 id="provenance">How this was made</h2>'
+    yield f"<p>This page:</p><pre>{escape(command)}</pre>"
+    keys = {record.key for record in records}
+    found = commands(store.results / "tables", keys)
+    if found:
+        told = "\n".join(f"{made}  # {len(held):,} cells" for made, held in found.items())
+        yield f"<p>The records, as the tables beside them say:</p><pre>{escape(told)}</pre>"
+    untold = len(keys - set().union(*found.values()))
+    if untold:
+        yield f"<p>Of {untold:,} cells no table there says which command made them.</p>"
+    builds = Counter((record.commit or "unknown", tuple(sorted(record.versions.items()))) for record in records)
+    names = sorted({name for record in records for name in record.versions})
+    lines = [
+        [revision, *(dict(versions).get(name, "") for name in names), f"{count}"]
+        for (revision, versions), count in builds.most_common(BUILDS)
+    ]
+    head = ["Commit", *names, "Cells"]
+    caption = "A + after a commit: files were changed since." + some(len(lines), len(builds), "builds", "the most used")
+    yield from box("Versions", Grid(caption, head, lines, frozenset({len(head) - 1})))
+    skipped = {file for record in records for file in record.skipped}
+    if skipped:
+        listed = "".join(f"<li>{escape(file)}</li>" for file in sorted(skipped)[:FAILURES])
+        more = escape(some(min(len(skipped), FAILURES), len(skipped), "files", "the first"))
+        yield f"<details><summary>{len(skipped)} files could not be read and were left out.{more}</summary>"
+        yield f"<ul>{listed}</ul></details>"
+    yield "</footer>"
+
+
+def failures(failed: Sequence[Record]) -> Iterator[str]:
+    """Yield the cells that failed, those with one reason together."""
+    if not failed:
+        return
+    alike: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
+    for record in failed:
+        alike[record.dataset, record.label, record.error or "no reason was recorded"].append(record)
+    shown = list(alike.items())[:FAILURES]
+    lines = []
+    for (where, label, error), cells in shown:
+        tasks = ", ".join(dict.fromkeys(record.task for record in cells))
+        trace = next((record.traceback for record in cells if record.traceback), None)
+        detail = f"<details><summary>traceback</summary><pre>{escape(trace)}</pre></details>" if trace else ""
+        lines.append(
+            f'<tr><th scope="row" class="name">{escape(label)}</th><td class="name">{escape(where)}</td>'
+            f'<td class="name wrap">{escape(tasks)}</td><td>{len(cells)}</td>'
+            f'<td class="name wrap">{escape(error)}{detail}</td></tr>'
+        )
+    yield f'<section aria-labelledby="failures">\n<h2 id="failures">{len(failed):,} cells failed</h2>'
+    if len(shown) < len(alike):
+        yield f"<p>{some(len(shown), len(alike), 'reasons', 'the first')}</p>"
+    heads = "".join(f'<th scope="col" class="name">{name}</th>' for name in ("Method", "Dataset", "Tasks"))
+    heads += '<th scope="col">Cells</th><th scope="col" class="name">Reason</th>'
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    yield from boxed("Failures", table, len(lines))
+    yield "</section>"

@@ -1,0 +1,273 @@
+"""The accuracies of a set of records: a table per dataset, a row a method, a column a task, then their average."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import isnan
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from tda.store import Record
+
+AVERAGE = "Avg"
+NEVER_SEEDED = -1
+NOT_A_SETTING = {"task", "method.seed", "trainer.seed", "dataset.cache"} | {
+    f"validation.{said}" for said in ("scores", "candidates", "labelled")
+}
+SAME = 1e-9  # points; accuracies that are nearer are equal
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place of the table, in per cent."""
+
+    mean: float | None = None
+    std: float | None = None
+    failed: bool = False
+    best: bool = False
+    second: bool = False
+    negative: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method under one configuration on one kind of features.
+
+    Attributes
+    ----------
+    setting : str
+        Of the records that the row is made of.
+    method, label, backbone : str
+        The method's name, what the table prints for it, and its features.
+    selection : str
+        What chose the iterates that were scored.
+    seeds : int
+        Number of seeds behind each place.
+    oracle : bool
+        Whether target labels were used, in training or in choosing the iterate.
+    entries : dict of str to Entry
+        By task, and under `AVERAGE`.
+    distances : dict of str to float
+        Mean over tasks and seeds of each distance that was measured.
+    gap : float or None
+        Gap closed, in per cent.
+    baseline : str or None
+        Setting of the row below which transfer is negative.
+    """
+
+    setting: str
+    method: str
+    label: str
+    backbone: str
+    selection: str
+    seeds: int
+    oracle: bool
+    entries: Mapping[str, Entry]
+    distances: Mapping[str, float]
+    gap: float | None
+    baseline: str | None
+
+    @property
+    def average(self) -> float | None:
+        """The mean accuracy over tasks, None where one is missing."""
+        return self.entries[AVERAGE].mean
+
+
+@dataclass(frozen=True)
+class Table:
+    """The accuracies of one dataset.
+
+    Further columns hold the distances between the domains that were measured, each the mean over tasks and seeds.
+    """
+
+    dataset: str
+    tasks: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @cached_property
+    def distances(self) -> tuple[str, ...]:
+        """Names of the distances that any row has."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.distances))
+
+    @cached_property
+    def selections(self) -> tuple[str, ...]:
+        """What chose the iterates, over all rows."""
+        return tuple(sorted({row.selection for row in self.rows}))
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """What to call each row, by its setting, where the table is not there to tell the backbones apart."""
+        count = Counter(row.label for row in self.rows)
+        return {
+            row.setting: row.label if count[row.label] == 1 else f"{row.label}, {row.backbone}" for row in self.rows
+        }
+
+
+class Kind(NamedTuple):
+    """What two rows must share to be compared: the features, and how a network was trained, its seed aside."""
+
+    backbone: str
+    training: str
+
+
+def frame(records: Iterable[Record]) -> pd.DataFrame:
+    """Return the records as a data frame, one row a cell."""
+    return pd.DataFrame([vars(record) for record in records])
+
+
+def tables(records: Iterable[Record]) -> list[Table]:
+    """Return one table per dataset.
+
+    Parameters
+    ----------
+    records : iterable of Record
+        Of any datasets, methods and seeds; several of one cell cannot occur, since a store holds one.
+    """
+    cells = frame(records)
+    return [] if cells.empty else [table(str(name), part) for name, part in cells.groupby("dataset", sort=True)]
+
+
+def table(dataset: str, cells: pd.DataFrame) -> Table:
+    """Make the table of one dataset's cells."""
+    tasks = tuple(dict.fromkeys(cells["task"]))
+    by_seed = accuracies(cells, tasks)
+    grouped = by_seed.groupby("setting", sort=False)
+    means, spreads = grouped.mean(), grouped.std(ddof=1)
+    firsts = cells.drop_duplicates("setting").set_index("setting")
+    top = means[firsts["protocol"].reindex(means.index) != "oracle"]
+    best = top.max()
+    second = top.where(top < best - SAME).max().to_dict()
+    first, mean, std = best.to_dict(), means.to_dict("index"), spreads.to_dict("index")
+    failed = {(cell.setting, cell.task) for cell in cells[cells["status"] == "failed"].itertuples()}
+    labels = row_labels(firsts)
+    lower, upper = counterparts(firsts)
+    distances = mean_distances(cells)
+    seeds = cells.groupby("setting", sort=False)["seed"].nunique().to_dict()
+    rows = []
+    for one in firsts.itertuples():
+        setting = str(one.Index)
+        competes, below, above = one.protocol != "oracle", lower[setting], upper[setting]
+        ours = mean[setting]
+        entries = {
+            column: Entry(
+                mean=none_if_nan(ours[column]),
+                std=none_if_nan(std[setting][column]),
+                failed=(setting, column) in failed,
+                best=competes and ours[column] >= first[column] - SAME,
+                second=competes and abs(ours[column] - second[column]) < SAME,
+                negative=below is not None and ours[column] < mean[below][column] - SAME,
+            )
+            for column in (*tasks, AVERAGE)
+        }
+        gap = None
+        if competes and below is not None and above is not None:
+            room = mean[above][AVERAGE] - mean[below][AVERAGE]
+            gap = none_if_nan(100 * (ours[AVERAGE] - mean[below][AVERAGE]) / room) if room > 0 else None
+        rows.append(
+            Row(
+                setting=setting,
+                method=one.method,
+                label=labels[setting],
+                backbone=one.backbone,
+                selection=one.selection,
+                seeds=int(seeds[setting]) or 1,
+                oracle=not competes,
+                entries=entries,
+                distances=distances.get(setting, {}),
+                gap=gap,
+                baseline=below,
+            )
+        )
+    ordered = sorted(rows, key=lambda row: (row.oracle, row.backbone, row.average or 0.0, row.label))
+    return Table(dataset, tasks, tuple(ordered))
+
+
+def accuracies(cells: pd.DataFrame, tasks: tuple[str, ...]) -> pd.DataFrame:
+    """Return the accuracies, (setting, seed) x tasks, and each seed's average where it has every task.
+
+    A task of which any seed failed counts as failed altogether: what is left would be a choice of seeds.
+    """
+    cells = cells.assign(seed=cells["seed"].fillna(NEVER_SEEDED), accuracy=cells["accuracy"].astype(float))
+    failed = (cells["status"] == "failed").groupby([cells["setting"], cells["task"]]).transform("any")
+    cells.loc[failed, "accuracy"] = float("nan")
+    by_seed = cells.pivot(index=["setting", "seed"], columns="task", values="accuracy").reindex(columns=list(tasks))
+    by_seed[AVERAGE] = by_seed.mean(axis=1, skipna=False)
+    return by_seed
+
+
+def counterparts(firsts: pd.DataFrame) -> tuple[dict[str, str | None], dict[str, str | None]]:
+    """Return, for each setting, its baseline and the oracle that bounds it; None where there is not just one.
+
+    Both have the same backbone and training. An oracle bounds every method; a baseline is the method that the
+    record names. `firsts` holds one record of each setting, indexed by setting.
+    """
+    kinds = {one.Index: Kind(one.backbone, training(one.config)) for one in firsts.itertuples()}
+    of_method: dict[tuple[Kind, str], list[str]] = {}
+    oracles: dict[Kind, list[str]] = {}
+    for one in firsts.itertuples():
+        if one.protocol == "oracle":
+            oracles.setdefault(kinds[one.Index], []).append(one.Index)
+        else:
+            of_method.setdefault((kinds[one.Index], one.method), []).append(one.Index)
+    lower = {setting: only(of_method.get((kinds[setting], name), [])) for setting, name in firsts["baseline"].items()}
+    return lower, {setting: only(oracles.get(kind, [])) for setting, kind in kinds.items()}
+
+
+def only(found: list[str]) -> str | None:
+    """Return the one element, or None if there is not just one."""
+    return found[0] if len(found) == 1 else None
+
+
+def training(config: Mapping[str, Any]) -> str:
+    """Return how a network was trained, its seed aside; the same for every shallow method."""
+    trainer = config.get("trainer") or {}
+    return json.dumps({key: value for key, value in trainer.items() if key != "seed"}, sort_keys=True)
+
+
+def mean_distances(cells: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return the mean of each distance over tasks and seeds, by setting, for those that have any."""
+    measured = cells[cells["distances"].map(bool)]
+    if measured.empty:
+        return {}
+    values = pd.DataFrame(list(measured["distances"]), index=pd.Index(measured["setting"], name="setting"))
+    means = values.groupby("setting", sort=False).mean().to_dict("index")
+    return {
+        str(setting): {str(name): value for name, value in row.items() if not isnan(value)}
+        for setting, row in means.items()
+    }
+
+
+def row_labels(firsts: pd.DataFrame) -> dict[str, str]:
+    """Return each setting's label, with the parameters that tell it from others of the same method and backbone.
+
+    `firsts` holds one record of each setting, indexed by setting.
+    """
+    labels = {}
+    for _, alike in firsts.groupby(["method", "backbone"], sort=False):
+        flat = {setting: dict(leaves({"selection": "last"} | config)) for setting, config in alike["config"].items()}
+        values: dict[str, set[str | None]] = {key: set() for leaf in flat.values() for key in leaf}
+        for leaf in flat.values():
+            for key, seen in values.items():
+                seen.add(leaf.get(key))
+        differing = [key for key, seen in values.items() if key not in NOT_A_SETTING and len(seen) > 1]
+        for setting, label in alike["label"].items():
+            told = ", ".join(f"{key.rpartition('.')[2]}={flat[setting].get(key)}" for key in differing)
+            labels[str(setting)] = f"{label} ({told})" if told else label
+    return labels
+
+
+def leaves(node: Any, path: str = "") -> Iterable[tuple[str, str]]:
+    """Yield every leaf of a nested configuration with its dotted path."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from leaves(value, f"{path}.{key}" if path else key)
+    else:
+        yield path, json.dumps(node)
+
+
+def none_if_nan(value: Any) -> float | None:
+    """Return a float, or None for what is missing."""
+    return None if value is None or isnan(value) else float(value)
