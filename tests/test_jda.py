@@ -172,3 +172,19 @@ def test_more_components_than_directions_are_refused():
 )
 def test_every_published_accuracy_is_reproduced_to_the_digit(dataset, published):
     assert {task: accuracy("jda", dataset, task) for task in published} == published
+
+
+def test_iterations_end_where_the_guesses_come_again():
+    Xs, ys, Xt, _ = clusters()
+    asked = []
+
+    class Counted(OneNN):
+        def predict(self, X):
+            asked.append(super().predict(X))
+            return asked[-1]
+
+    short = JDA(classifier=Counted(), dim=3, iterations=30).align(Xs, ys, Xt)
+    settled = next(i for i in range(1, 30) if np.array_equal(asked[i], asked[i - 1]))
+    assert len(asked) == settled + 1 < 29
+    whole = JDA(classifier=OneNN(), dim=3, iterations=settled + 1).align(Xs, ys, Xt)
+    np.testing.assert_array_equal(np.vstack(short), np.vstack(whole))

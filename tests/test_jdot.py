@@ -16,8 +16,14 @@ def hinge(margin):
 
 def objective(model, Xs, ys, Xt, K, alpha, lam):
     """The paper's objective, one pair of samples after the other."""
-    F = K @ model.coefficients_
-    total = lam * np.trace(model.coefficients_.T @ K @ model.coefficients_)
+    if model.kernel == "linear":
+        F = Xt / np.sqrt(np.mean(np.sum(Xt**2, axis=1))) @ model.coefficients_
+        coefficients = np.linalg.pinv(K) @ F  # of the least norm, of what the samples can have
+        assert np.sum(model.coefficients_**2) == pytest.approx(np.trace(coefficients.T @ F))
+    else:
+        coefficients = model.coefficients_
+        F = K @ coefficients
+    total = lam * np.trace(coefficients.T @ K @ coefficients)
     for i in range(len(Xs)):
         for j in range(len(Xt)):
             labels = np.where(np.arange(F.shape[1]) == ys[i], 1, -1)

@@ -36,6 +36,10 @@ SOURCE_ONLY = {
     "nearest_prototype_cosine": "a baseline: the target is not used",
     "rbf_svm": "a baseline: the target is not used",
     "source_only": "a baseline: the target is not used",
+    "source_only_listing": "a baseline: the target is not used",
+    "ddc_listing": "as printed: what it aligns is a side branch, and its classifier reads the given features",
+    "deep_coral_listing": "as printed: what it aligns is a side branch, and its classifier reads the given features",
+    "dann_listing": "as printed: what it aligns is a side branch, and its classifier reads the given features",
     "target_only": "an oracle: what it is given as source is the target",
 }
 CLASSES = 3

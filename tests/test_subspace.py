@@ -107,3 +107,14 @@ def test_the_nearer_source_ranks_first():
     near = Xt + 0.1 * np.random.default_rng(1).normal(size=Xt.shape)
     far = (Xt * 3) @ basis(12, 12, 2)
     assert rank_of_domain(near, Xt, 4) < rank_of_domain(far, Xt, 4)
+
+
+def test_the_agreeing_dimension_is_the_same_where_more_components_are_needed_than_are_looked_at_first():
+    draw = np.random.default_rng(0)
+    Xs = draw.standard_normal((150, 90)) * np.linspace(3, 0.5, 90)
+    apart = np.linalg.qr(draw.standard_normal((90, 90)))[0]
+    Xt = np.hstack([Xs[:, :60], Xs[:, 60:] @ apart[60:, 60:]])
+    tolerance = 1 - disagreement(Xs, Xt, 80)[64:].max() + 1e-9
+    reached = np.flatnonzero(disagreement(Xs, Xt, 80) >= 1 - tolerance)[0] + 1
+    assert 50 < reached < 80
+    assert agreeing_dim(Xs, Xt, 80, tolerance=tolerance) == reached

@@ -7,17 +7,18 @@ from typing import Literal, Self
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-Standardise = Literal["no", "source", "domain"]
+Standardise = Literal["no", "source", "domain", "joint"]
 
 
 def standardisers(how: Standardise, Xs: np.ndarray, Xt: np.ndarray) -> tuple[StandardScaler, StandardScaler]:
     """Return the scalers of source and target rows to mean 0 and variance 1; a constant feature becomes 0.
 
-    ``source`` scales both by the source's statistics, ``domain`` each by its own, ``no`` neither.
+    ``source`` scales both by the source's statistics, ``joint`` both by those of the two together, ``domain`` each by
+    its own, ``no`` neither.
     """
     options = {"with_mean": how != "no", "with_std": how != "no"}
-    reference = Xt if how == "domain" else Xs
-    return StandardScaler(**options).fit(Xs), StandardScaler(**options).fit(reference)
+    both = np.concatenate([Xs, Xt]) if how == "joint" else Xs
+    return StandardScaler(**options).fit(both), StandardScaler(**options).fit(Xt if how == "domain" else both)
 
 
 def weighted(

@@ -96,7 +96,8 @@ class BDA(JDA):
         several = {"random": draw.uniform(size=self.draws), "average": np.linspace(0, 1, 11)}.get(str(self.mu))
         if several is None:
             return super()._components(F, energy, classes)
-        return np.hstack([self._with(float(mu))._components(F, energy, classes) for mu in several])
+        first = self._closing(F, energy, self._discrepancy(F, classes, None))  # the same for every mu
+        return np.hstack([self._with(float(mu))._refined(F, energy, classes, first) for mu in several])
 
     def _with(self, mu: float) -> "BDA":
         one = copy(self)

@@ -1,5 +1,6 @@
 """DTMKL: domain transfer multiple kernel learning."""
 
+from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -85,7 +86,7 @@ class DTMKL(ShallowMethod):
         self.classes_, classes = np.unique(ys, return_inverse=True)
         Y = 2 * np.eye(len(self.classes_))[classes] - 1
         self.gammas_ = median_gamma(Xs, Xt) * 2.0 ** (np.arange(self.kernels) - self.kernels // 2)
-        grams = [gram("rbf", X, X, gamma) for gamma in self.gammas_]
+        grams = list(gaussians(X, X, self.gammas_))
         e = marginal(ns, nt)
         self.distances_ = np.array([e @ K @ e for K in grams])
         base = [K[ns:, :ns] @ cho_solve(cho_factor(K[:ns, :ns] + np.eye(ns) / self.C), Y) for K in grams]
@@ -95,18 +96,23 @@ class DTMKL(ShallowMethod):
 
         def risk(d: np.ndarray) -> Risk:
             labels = np.concatenate([Y, np.tensordot(d, virtual, axes=1)])[:kept]
-            K = sum(d_m * K_m[:kept, :kept] for d_m, K_m in zip(d, grams, strict=True))
-            K[np.diag_indices(kept)] += noise
-            alpha = cho_solve(cho_factor(K, overwrite_a=True), labels)
+            K = np.diag(noise)
+            for d_m, K_m in zip(d, grams, strict=True):
+                if d_m != 0:
+                    K += d_m * K_m[:kept, :kept]
+            alpha = cho_solve(cho_factor(K.T, overwrite_a=True, check_finite=False), labels, check_finite=False)
             slope = [
                 np.vdot(alpha[ns:], F[: kept - ns]) - np.vdot(alpha, K_m[:kept, :kept] @ alpha) / 2
                 for F, K_m in zip(virtual, grams, strict=True)
             ]
             return Risk(float(np.vdot(labels, alpha)) / 2, np.array(slope), alpha)
 
-        def objective(d: np.ndarray) -> tuple[float, np.ndarray]:
-            found, distance = risk(d), self.distances_ @ d
+        def valued(d: np.ndarray, found: Risk) -> tuple[float, np.ndarray]:
+            distance = self.distances_ @ d
             return distance**2 / 2 + self.theta * found.value, distance * self.distances_ + self.theta * found.slope
+
+        def objective(d: np.ndarray) -> tuple[float, np.ndarray]:
+            return valued(d, risk(d))
 
         found = minimize(
             objective,
@@ -118,15 +124,16 @@ class DTMKL(ShallowMethod):
             options={"maxiter": self.steps, "ftol": 1e-8},
         )
         self.mixture_ = np.maximum(found.x, 0) / np.maximum(found.x, 0).sum()
-        self.objective_ = float(objective(self.mixture_)[0])
+        least = risk(self.mixture_)
+        self.objective_ = float(valued(self.mixture_, least)[0])
         self.anchors_ = X[:kept]
-        self.coefficients_ = risk(self.mixture_).alpha
+        self.coefficients_ = least.alpha
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         F = sum(
-            d_m * gram("rbf", X, self.anchors_, gamma) @ self.coefficients_
-            for d_m, gamma in zip(self.mixture_, self.gammas_, strict=True)
+            K_m @ (d_m * self.coefficients_)
+            for d_m, K_m in zip(self.mixture_, gaussians(X, self.anchors_, self.gammas_), strict=True)
             if d_m > 0
         )
         y: np.ndarray = self.classes_[np.argmax(F, axis=1)]
@@ -139,3 +146,15 @@ class Risk(NamedTuple):
     value: float
     slope: np.ndarray
     alpha: np.ndarray
+
+
+def gaussians(X: np.ndarray, Y: np.ndarray, gammas: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the kernel matrices (n, m) of the rows of X (n, d) and Y (m, d) for `gammas`, each twice the one before.
+
+    Each matrix is then the square, entry by entry, of the one before: distances and exponentials are met once.
+    """
+    K = gram("rbf", X, Y, gammas[0])
+    yield K
+    for _ in gammas[1:]:
+        K = np.square(K)
+        yield K

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
+from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator
 from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import svd_flip
@@ -95,9 +96,10 @@ class JDA(Aligner):
         self.gamma_ = bandwidth(self.kernel, self.gamma, X[:ns], X[ns:])
         self.anchors_ = X if self.kernel == "rbf" else None
         K = self._features(X)
-        change, energy = axes(K, linear=self.kernel == "linear")
+        classes = np.unique(ys, return_inverse=True)[1]
+        change, energy = self._axes(K, classes)
         F = K @ change
-        W = self._components(F, energy, np.unique(ys, return_inverse=True)[1])
+        W = self._components(F, energy, classes)
         self.components_ = change @ W
         Z = self._embedded(F @ W)
         return Z[:ns], Z[ns:]
@@ -107,18 +109,34 @@ class JDA(Aligner):
 
     def _components(self, F: np.ndarray, energy: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Return W (r, dim) for samples F (n, r), F'F = diag(energy), the first ns of them of `classes` (ns,)."""
-        ns = len(classes)
-        mean = np.sqrt(len(F)) * F.mean(axis=0)
-        Z, guesses = F, None
-        for iteration in range(self.iterations):
-            if iteration:
-                guesses = deepcopy(self.classifier).fit(Z[:ns], classes, Z[ns:]).predict(Z[ns:])
-            E = self._discrepancy(Z, classes, guesses)
-            if self.unit_mmd:
-                E = E / np.sqrt(np.linalg.norm(E.T @ E))
-            W = self._columns(joint_components(energy, mean, F.T @ E, self.lam, self.dim, len(F)))
+        return self._refined(F, energy, classes, self._closing(F, energy, self._discrepancy(F, classes, None)))
+
+    def _refined(self, F: np.ndarray, energy: np.ndarray, classes: np.ndarray, W: np.ndarray) -> np.ndarray:
+        """Return W (r, dim) after the iterations that follow the first, whose W is given.
+
+        An E that comes a second time running would give the same W, and so on: there they end.
+        """
+        ns, last = len(classes), np.zeros(0)
+        for _ in range(self.iterations - 1):
             Z = self._embedded(F @ W)
+            guesses = deepcopy(self.classifier).fit(Z[:ns], classes, Z[ns:]).predict(Z[ns:])
+            E = self._discrepancy(Z, classes, guesses)
+            if np.array_equal(E, last):
+                break
+            last, W = E, self._closing(F, energy, E)
         return W
+
+    def _closing(self, F: np.ndarray, energy: np.ndarray, E: np.ndarray) -> np.ndarray:
+        """Return the W (r, dim) for M = E E', or that over its norm."""
+        if self.unit_mmd:
+            E = E / np.sqrt(np.linalg.norm(E.T @ E))
+        mean = np.sqrt(len(F)) * F.mean(axis=0)
+        gaps = (csr_array(E).T @ F).T  # (r, columns of E): a sample is in few of them
+        return self._columns(joint_components(energy, mean, gaps, self.lam, self.dim, len(F)))
+
+    def _axes(self, K: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return R (m, r) and the diagonal of F'F, F = K R, in whose columns the problem of K (n, m) is solved."""
+        return axes(K, linear=self.kernel == "linear")
 
     def _columns(self, W: np.ndarray) -> np.ndarray:
         """Return W (r, dim) with columns of the wanted length: they are of 2-norm 1."""

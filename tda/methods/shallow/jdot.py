@@ -41,8 +41,10 @@ class JDOT(ShallowMethod):
     ----------
     plan_ : ndarray of shape (ns, nt)
         The last g.
-    coefficients_ : ndarray of shape (nt, C)
-        Of f_c(x) = sum_j coefficients_jc k(x, xt_j).
+    coefficients_ : ndarray of shape (d, C), or (nt, C) with the RBF kernel
+        Of f_c(x) = sum_j coefficients_jc x_j / sqrt(scale_), or sum_j coefficients_jc k(x, xt_j).
+    scale_ : float
+        Mean of k(x, x) over the target, before it is scaled.
     objective_ : list of float
         Its value after each iteration.
 
@@ -79,11 +81,7 @@ class JDOT(ShallowMethod):
         self.classes_, classes = np.unique(ys, return_inverse=True)
         members = np.eye(len(self.classes_))[classes]  # (ns, C)
         self.gamma_ = bandwidth(self.kernel, self.gamma, Xs, Xt)
-        K = gram(self.kernel, self.anchors_, self.anchors_, self.gamma_)
-        self.scale_ = float(np.mean(np.diag(K))) or 1.0
-        values, vectors = eigh(K / self.scale_, overwrite_a=True)
-        real = values > values[-1] * len(K) * np.finfo(float).eps
-        root = vectors[:, real] * np.sqrt(values[real])  # (nt, r), root root' = K
+        root, back = self._root()
         distances = ot.dist(Xs.astype(np.float64, copy=False), self.anchors_)
         distances *= 1 / distances.max() if self.alpha is None else self.alpha
         cost = distances
@@ -95,18 +93,39 @@ class JDOT(ShallowMethod):
             if np.array_equal(previous, plan):
                 break
             W = soft_svm(root, len(Xt) * plan.T @ members, self.lam, W)
-            hit, miss = (np.maximum(0, 1 - sign * root @ W) ** 2 for sign in (1, -1))  # (nt, C)
+            F = root @ W
+            hit, miss = (np.maximum(0, 1 - sign * F) ** 2 for sign in (1, -1))  # (nt, C)
             losses = hit + miss.sum(axis=1, keepdims=True) - miss  # (nt, C), of each class that a sample may be of
             cost = distances + losses.T[classes]
             self.objective_.append(float(np.vdot(plan, cost) + self.lam * np.sum(W**2)))
         self.plan_ = plan
-        self.coefficients_ = vectors[:, real] / np.sqrt(values[real]) @ W
+        self.coefficients_ = W if back is None else back @ W
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        F = gram(self.kernel, X, self.anchors_, self.gamma_) / self.scale_ @ self.coefficients_
-        y: np.ndarray = self.classes_[np.argmax(F, axis=1)]
+        y: np.ndarray = self.classes_[np.argmax(self._features(X) @ self.coefficients_, axis=1)]
         return y
+
+    def _features(self, X: np.ndarray) -> np.ndarray:
+        """Return X (n, d), or its similarities to the target samples (n, nt), in the kernel's scale."""
+        if self.kernel == "linear":
+            features: np.ndarray = X / np.sqrt(self.scale_)
+            return features
+        return gram(self.kernel, X, self.anchors_, self.gamma_) / self.scale_
+
+    def _root(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return R (nt, r), R R' = K, and B (m, r) of R = Phi B, Phi (nt, m) the features; None for the identity."""
+        X = self.anchors_
+        self.scale_ = (float(np.vdot(X, X)) / len(X) or 1.0) if self.kernel == "linear" else 1.0
+        features = self._features(X)
+        if self.kernel == "linear":
+            if len(X) >= X.shape[1]:
+                return features, None
+            back, upper = np.linalg.qr(features.T)
+            return upper.T, back
+        values, vectors = eigh(features, overwrite_a=True)
+        real = values > values[-1] * len(X) * np.finfo(float).eps
+        return vectors[:, real] * np.sqrt(values[real]), vectors[:, real] / np.sqrt(values[real])
 
 
 def soft_svm(X: np.ndarray, P: np.ndarray, lam: float, start: np.ndarray) -> np.ndarray:
@@ -121,7 +140,7 @@ def soft_svm(X: np.ndarray, P: np.ndarray, lam: float, start: np.ndarray) -> np.
         F = X @ W
         short, over = np.maximum(0, 1 - F), np.maximum(0, 1 + F)
         value = float(np.sum(P * short**2 + (1 - P) * over**2) / n + lam * np.sum(W**2))
-        slope = 2 / n * X.T @ ((1 - P) * over - P * short) + 2 * lam * W
+        slope = X.T @ (2 / n * ((1 - P) * over - P * short)) + 2 * lam * W
         return value, slope.ravel()
 
     found = minimize(

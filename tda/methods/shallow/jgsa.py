@@ -10,7 +10,7 @@ from sklearn.utils.extmath import svd_flip
 
 from tda.divergences.subspace import leading
 from tda.methods.shallow.base import Aligner, ShallowMethod
-from tda.methods.shallow.jda import axes, conditional, marginal
+from tda.methods.shallow.jda import conditional, marginal
 
 
 class JGSA(Aligner):
@@ -87,18 +87,22 @@ class JGSA(Aligner):
         counts = np.bincount(classes)
         means = np.stack([Xs[classes == c].mean(axis=0) for c in range(len(counts))])
         within, centred = Xs - means[classes], Xt - Xt.mean(axis=0)
-        spread, Q = np.linalg.eigh(within.T @ within)
+        spread, Q = spread_axes(within)
         between = np.sqrt(self.beta * counts)[:, None] * (means - Xs.mean(axis=0))  # (C, d)
         varying = np.sqrt(self.mu) * (
-            centred if len(Xt) <= Xt.shape[1] else axes(centred, linear=True)[0].T
+            centred if len(Xt) <= Xt.shape[1] else np.linalg.qr(centred, mode="r")
         )  # (min(nt, d), d)
-        N = block_diag(Q.T @ between.T, Q.T @ varying.T)
-        first = self.lam + self.beta * np.maximum(spread, 0)
+        blocks = Q.T @ between.T, Q.T @ varying.T
+        N = block_diag(*blocks)
+        first = self.lam + self.beta * spread
         Y = solved(first, self.lam, self.lam + self.mu, N)
-        ratio = N.T @ Y
+        ratio = np.concatenate([block.T @ half for block, half in zip(blocks, np.split(Y, 2), strict=True)])  # N'Y
         Zs, Zt = Xs, Xt
+        guesses = np.zeros(0)
         for _ in range(self.iterations):
-            guesses = deepcopy(self.classifier).fit(Zs, classes, Zt).predict(Zt)
+            last, guesses = guesses, deepcopy(self.classifier).fit(Zs, classes, Zt).predict(Zt)
+            if np.array_equal(guesses, last):  # and so would all that follow
+                break
             e = marginal(len(Xs), len(Xt))[:, None] * np.sqrt(len(counts))
             E = np.hstack([e, conditional(classes, guesses)])
             E /= np.sqrt(np.linalg.norm(E.T @ E))
@@ -121,6 +125,21 @@ class JGSA(Aligner):
     def _rows(self, X: np.ndarray) -> np.ndarray:
         X = X.astype(np.float64, copy=False)
         return normalize(X) if self.unit_rows else X
+
+
+def spread_axes(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the eigenvalues (d,) of X'X and all its orthonormal eigenvectors (d, d), X (n, d).
+
+    Of fewer rows than columns, X X' gives those with variance, and a QR decomposition completes the basis.
+    """
+    n, d = X.shape
+    if d <= n:
+        squared, Q = np.linalg.eigh(X.T @ X)
+        return np.maximum(squared, 0), Q
+    squared, vectors = np.linalg.eigh(X @ X.T)
+    real = np.flatnonzero(squared > squared[-1] * d * np.finfo(float).eps)[::-1]
+    Q = np.linalg.qr(X.T @ vectors[:, real], mode="complete")[0]
+    return np.pad(squared[real], (0, d - len(real))), Q
 
 
 def solved(a: np.ndarray, b: float, c: float, Y: np.ndarray) -> np.ndarray:

@@ -17,9 +17,9 @@ class OneNN(ShallowMethod):
 
     Parameters
     ----------
-    standardise : {"no", "source", "domain"}
-        Scale each feature to mean 0 and variance 1: by the source's statistics in both domains, or each
-        domain by its own (which already aligns the domains). A constant feature becomes 0.
+    standardise : {"no", "source", "domain", "joint"}
+        Scale each feature to mean 0 and variance 1: by the source's statistics in both domains, each domain by
+        its own (which already aligns the domains), or both by those of the two together. A constant feature becomes 0.
 
     Raises
     ------

@@ -183,8 +183,8 @@ class LaplacianOT(OTDA):
 
     with L = D - W of the graph in which W_ij = 1 where one sample is among the nearest of the other; in Ls the two
     have the same class. Found by conditional gradient, from the exact plan: each step is an exact transport. Omega
-    is quadratic, so that the best point of each line has a closed form, and its gradient is updated, not computed
-    anew.
+    is quadratic, so that the best point of each line has a closed form, and its gradient is linear: that of a point
+    between two plans is between theirs, so that it is computed of exact plans only, which have few entries.
 
     Parameters
     ----------
@@ -228,15 +228,16 @@ class LaplacianOT(OTDA):
         Ls = (1 - self.alpha) * neighbour_laplacian(Xs, self.neighbours, classes)
         Lt = self.alpha * neighbour_laplacian(Xt, self.neighbours, np.zeros(len(Xt)))
 
-        def gradient(g: np.ndarray) -> np.ndarray:
-            slope: np.ndarray = 2 * self.eta * (Ls @ (g @ Kt) + (Lt @ (Ks @ g).T).T)
+        def gradient(vertex: np.ndarray) -> np.ndarray:
+            few = csr_array(vertex)
+            slope: np.ndarray = 2 * self.eta * (Ls @ (few @ Kt) + (Lt @ (few.T @ Ks)).T)
             return slope
 
         g = exact(C)
         slope = gradient(g)
         for _ in range(self.iterations):
-            change = exact(C + slope) - g
-            bend = gradient(change)
+            vertex = exact(C + slope)
+            change, bend = vertex - g, gradient(vertex) - slope
             descent, curvature = -np.vdot(C + slope, change), np.vdot(change, bend)
             share = min(descent / curvature, 1.0) if curvature > 0 else 1.0
             g, slope = g + share * change, slope + share * bend

@@ -2,7 +2,6 @@
 
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
-from sklearn.metrics import euclidean_distances
 
 from tda.divergences.kernels import median_gamma
 from tda.divergences.subspace import principal_subspace
@@ -100,8 +99,8 @@ class SIE(Aligner):
 def hellinger(Z: np.ndarray, ns: int, gamma: float) -> tuple[float, np.ndarray]:
     """Return H between the first ns rows of Z (n, k) and the others, in [0, 2], and its gradient by Z (n, k)."""
     n = len(Z)
-    K = euclidean_distances(Z, squared=True)
-    K *= -gamma
+    half, one = gamma * np.einsum("ij,ij->i", Z, Z)[:, None], np.ones((n, 1))
+    K = np.hstack([2 * gamma * Z, -half, one]) @ np.hstack([Z, one, -half]).T  # -gamma times the squared distances
     np.exp(K, out=K)
     s, t = K[:, :ns].mean(axis=1), K[:, ns:].mean(axis=1)
     share = np.repeat([1 / ns, 1 / (n - ns)], [ns, n - ns])  # of each sample in the mean of its domain
@@ -109,7 +108,10 @@ def hellinger(Z: np.ndarray, ns: int, gamma: float) -> tuple[float, np.ndarray]:
     value = float(share @ (1 - 2 * geometric / total))
     by_s = -share * geometric / total * (1 / s - 2 / total)
     by_t = -share * geometric / total * (1 / t - 2 / total)
-    K[:, :ns] *= by_s[:, None] / ns
-    K[:, ns:] *= by_t[:, None] / (n - ns)
-    slope: np.ndarray = -2 * gamma * ((K.sum(axis=1) + K.sum(axis=0))[:, None] * Z - K @ Z - K.T @ Z)
+    by_s /= ns
+    by_t /= n - ns
+    Z1 = np.hstack([Z, one])
+    pulled = np.concatenate([K[:ns] @ (by_s[:, None] * Z1), K[ns:] @ (by_t[:, None] * Z1)])  # by the others' densities
+    pulled += by_s[:, None] * (K[:, :ns] @ Z1[:ns]) + by_t[:, None] * (K[:, ns:] @ Z1[ns:])  # by its own
+    slope: np.ndarray = -2 * gamma * (pulled[:, -1:] * Z - pulled[:, :-1])
     return value, slope

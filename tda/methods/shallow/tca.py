@@ -117,12 +117,14 @@ def transfer_components(K: np.ndarray, e: np.ndarray, lam: float, dim: int) -> t
     return shrunk_components(K - K.mean(axis=0), K.T @ e, lam, dim)
 
 
-def shrunk_components(C: np.ndarray, v: np.ndarray, lam: float, dim: int) -> tuple[np.ndarray, np.ndarray]:
+def shrunk_components(
+    C: np.ndarray, v: np.ndarray, lam: float, dim: int, outer: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the `dim` leading w (m,) of C'C w = rho (v v' + lam I) w, of 2-norm 1, and each w'C'C w, for C (n, m).
 
     (lam I + v v')^(-1/2) = (I - s v v') / sqrt(lam), s = 1 / (t + lam + sqrt(lam (t + lam))), t = v'v.
     So w = (I - s v v') u for the leading right singular vectors u of C (I - s v v'), found from the smaller of
-    its two matrices of inner products.
+    its two matrices of inner products. `outer`, where given, is C C' (n, n), which is then taken.
 
     Raises
     ------
@@ -132,14 +134,15 @@ def shrunk_components(C: np.ndarray, v: np.ndarray, lam: float, dim: int) -> tup
     n, m = C.shape
     total = lam + v @ v
     shrink = 1 / (total + np.sqrt(lam * total))
-    if m <= n:
+    if m <= n and outer is None:
         S = C.T @ C
         across = np.outer(S @ v, shrink * v)
         squared, u = leading(S - across - across.T + shrink**2 * (v @ S @ v) * np.outer(v, v), dim, n)
     else:
-        C = C - np.outer(C @ v, shrink * v)
-        squared, u = leading(C @ C.T, dim, n)
-        u = C.T @ u / np.sqrt(squared)
+        Cv = C @ v
+        products = C @ C.T if outer is None else outer
+        squared, u = leading(products - (2 * shrink - shrink**2 * (v @ v)) * np.outer(Cv, Cv), dim, n, size=max(n, m))
+        u = (C.T @ u - np.outer(v, shrink * (Cv @ u))) / np.sqrt(squared)
     w = u - np.outer(v, shrink * (v @ u))
     length = np.linalg.norm(w, axis=0)
     w, _ = svd_flip(w / length, None)

@@ -6,7 +6,7 @@ from sklearn.preprocessing import normalize
 
 from tda.divergences.kernels import Kernel, bandwidth, gram
 from tda.methods.shallow.base import Aligner, ShallowMethod
-from tda.methods.shallow.jda import axes, marginal
+from tda.methods.shallow.jda import marginal
 from tda.methods.shallow.tca import shrunk_components
 
 
@@ -87,14 +87,17 @@ class TJM(Aligner):
         e = marginal(ns, nt)
         e /= np.linalg.norm(e)
         if self.kernel == "linear":
-            C, gap = axes(X - X.mean(axis=0), linear=True)[0].T @ X.T, X @ (X.T @ e)  # C'C = K H K
+            C, gap = np.linalg.qr(X - X.mean(axis=0), mode="r") @ X.T, X @ (X.T @ e)  # C'C = K H K
         else:
             self.anchors_ = X
             K = self._features(X)
             C, gap = K - K.mean(axis=0), K @ e
+        target = C[:, ns:] @ C[:, ns:].T
         root = np.ones(ns + nt)  # of G^-1
         for _ in range(self.iterations):
-            U, _ = shrunk_components(C * root, gap * root, self.lam, self.dim)
+            scaled = C * root
+            outer = target + scaled[:, :ns] @ scaled[:, :ns].T
+            U, _ = shrunk_components(scaled, gap * root, self.lam, self.dim, outer)
             W = root[:, None] * U
             W /= np.linalg.norm(W, axis=0)
             self.relevance_ = np.linalg.norm(W[:ns], axis=1)

@@ -1,6 +1,7 @@
 """VDA: visual domain adaptation via transfer feature learning."""
 
 import numpy as np
+from scipy.linalg import cholesky, solve_triangular
 
 from tda.methods.shallow.jda import JDA, axes
 
@@ -12,7 +13,8 @@ class VDA(JDA):
         S_w = sum_c sum_{i in c} (xs_i - mean_c)(xs_i - mean_c)'
 
     with M of the guessed classes as in JDA, and columns of W of 2-norm 1. S_w does not change with the guesses:
-    with A A' = (I + S_w / (lam |S_w|_F))^-1 and W = A U, the problem in U is JDA's, of the features X A.
+    with A A' = (I + S_w / (lam |S_w|_F))^-1, from a Cholesky factor, and W = A U, the problem in U is JDA's, of the
+    features X A.
 
     Parameters
     ----------
@@ -35,16 +37,20 @@ class VDA(JDA):
     Information Systems 50, 2017. The scale of S_w is that of the public code which follows the paper.
     """
 
-    def _components(self, F: np.ndarray, energy: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    def _axes(self, K: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n, m = K.shape
+        change = super()._axes(K, classes)[0] if self.kernel == "linear" or n < m else None
+        F = K if change is None else K @ change
         source = F[: len(classes)]
         means = np.stack([source[classes == c].mean(axis=0) for c in range(int(classes.max()) + 1)])
         within = source - means[classes]
-        spread, Q = np.linalg.eigh(within.T @ within)
-        A = Q / np.sqrt(1 + np.maximum(spread, 0) / (np.linalg.norm(spread) * self.lam))
-        R, energy = axes(F @ A, linear=False)
-        self.back_ = A @ R
-        W: np.ndarray = self.back_ @ super()._components(F @ self.back_, energy, classes)
-        return W
+        scatter = within.T @ within
+        scatter /= np.linalg.norm(scatter) * self.lam
+        scatter[np.diag_indices_from(scatter)] += 1
+        L = cholesky(scatter, lower=True, overwrite_a=True)
+        R, energy = axes(solve_triangular(L, F.T, lower=True).T, linear=False)
+        self.back_ = solve_triangular(L, R, lower=True, trans="T")
+        return self.back_ if change is None else change @ self.back_, energy
 
     def _columns(self, W: np.ndarray) -> np.ndarray:
         """Scale the columns of A W to 2-norm 1."""
