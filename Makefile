@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint wheel bench-shallow bench-features bench-growth clean
+.PHONY: help setup demo book test check check-accuracy lint wheel bench-shallow bench-deep bench-features bench-growth clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -20,6 +20,9 @@ setup: $(STAMP)  ## create .venv and install, with the versions that the tests r
 demo: $(STAMP)  ## sweep six tasks of real digits and print the table
 	$(BIN)/tda run experiment=demo
 
+book: $(STAMP)  ## run the textbook's numbers and write results/book.md (WEIGHTS=file, of ResNet-50)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/book.py --weights $(or $(WEIGHTS),imagenet)
+
 test: $(STAMP)  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
@@ -31,11 +34,18 @@ lint: $(STAMP)  ## format check, lint, types, layers
 
 check: lint test  ## everything that must be green
 
+check-accuracy: $(STAMP)  ## compare the accuracies of every shallow and four deep methods on the digits with what they were
+	$(BIN)/tda check quick hydra/launcher=joblib
+
 wheel: $(STAMP)  ## build the wheel, which carries the configuration
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 bench-shallow: $(STAMP)  ## time the shallow methods beside the textbook's algorithms
 	$(BIN)/python scripts/bench_shallow.py
+
+bench-deep: $(STAMP)  ## time a training step of every deep method beside the bare step of its network
+	$(BIN)/python scripts/bench_deep.py
+	$(BIN)/python scripts/bench_deep.py --images --methods source_only dan jan dann cdan_e mcc bnm dsan mcd shot
 
 bench-features: $(STAMP)  ## time decoding and extraction beside bare forward passes (DATA=folder WEIGHTS=file)
 	$(BIN)/python scripts/bench_features.py --data $(DATA) --weights $(WEIGHTS)

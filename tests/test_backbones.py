@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from tda.backbones.base import Backbone, Network, perceptron, resident, standardise
+from tda.backbones.caffe_lenet import CaffeLeNet
 from tda.backbones.ganin import LeNet, SVHNNet
 from tda.backbones.given import Given
 from tda.backbones.pixels import Pixels
@@ -96,3 +98,19 @@ def test_torchvision_imports_beside_any_build_of_torch() -> None:
     from tda.vision import torchvision
 
     assert torchvision.models.resnet18(weights=None).fc.out_features == 1000
+
+
+def test_the_lenet_of_caffe_is_its_layers_one_after_another() -> None:
+    backbone = CaffeLeNet(size=28, bottleneck=None, hidden=[], discriminator=[500, 500], dropout=0.5).eval()
+    x = torch.from_numpy(images(size=28))
+    first, second = backbone.layers[0], backbone.layers[3]
+    full = backbone.layers[8]
+    grey = 2 * (x.float() / 255).mean(3).unsqueeze(1)
+    seen = F.relu(F.max_pool2d(first(grey), 2))
+    seen = F.relu(F.max_pool2d(second(seen), 2))
+    assert seen.shape[1:] == (50, 4, 4)
+    torch.testing.assert_close(backbone(x), F.relu(full(seen.flatten(1))))
+    assert backbone.width == 500
+    backbone.train()
+    dropped = backbone(x) == 0
+    assert dropped.float().mean() > (backbone.eval()(x) == 0).float().mean() + 0.1

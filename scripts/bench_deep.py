@@ -1,0 +1,164 @@
+"""What a training step of each deep method costs beside the bare step of the network that it trains.
+
+On features (72 of 2048 numbers, 31 classes, Office-31's size): the bare step is forward, backward and SGD of bottleneck
+and head on samples at hand. On images (16 + 16, a ResNet-50 without pretrained weights): forward and backward of the
+backbone on a tensor at hand. A method's step is the trainer's own, with its sampling, annealing and checks; bare steps
+take turns with it, so that a busy machine slows both alike. Passes of a batch through the network are counted, and the
+ratio is also given for one pass.
+
+    python scripts/bench_deep.py --threads 2
+    python scripts/bench_deep.py --images --methods source_only dan dann cdan_e mcd mcc --threads 2
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from hydra import compose
+from omegaconf import OmegaConf
+
+from tda.backbones.base import Backbone, Network
+from tda.backbones.given import Given
+from tda.config import build, composer, resolved
+from tda.resources import folder
+from tda.trainer import Learner, Trainer
+
+CLASSES = 31
+SIZES: dict[str, Any] = {"bottleneck": 256, "hidden": [], "discriminator": [1024, 1024]}
+
+
+def deep_methods() -> list[str]:
+    """Return the names of the deep methods that train on the source, in alphabetical order."""
+    with composer():
+        found = {path.stem: compose("config", [f"method={path.stem}", "task=O-P"]) for path in
+                 sorted((folder("conf") / "method").glob("*.yaml"))}  # fmt: skip
+    runs = {name: config.method.run for name, config in found.items()}
+    return [name for name, run in runs.items() if run.trainer is not None and run.trained_on == "source"]
+
+
+def samples(images: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw source samples, their classes, and target samples."""
+    draw = np.random.default_rng(0)
+    n, shape = (64, (256, 256, 3)) if images else (795, (2048,))
+    xs, xt = (draw.random((n, *shape), dtype=np.float32) for _ in range(2))
+    y = np.arange(n) % CLASSES
+    return ((255 * xs).astype(np.uint8), y, (255 * xt).astype(np.uint8)) if images else (xs, y, xt)
+
+
+def backbone(images: bool) -> Backbone:
+    """Return what a method's network starts with."""
+    if images:
+        with composer():
+            node = resolved(compose("config", ["backbone=resnet50", "backbone.weights=none", "task=O-P"]).backbone)
+        made: Backbone = build(node, "backbone")
+        return made
+    given = Given(**SIZES)
+    given.width = 2048
+    return given
+
+
+def bare(batch: int, images: bool, steps: int) -> Callable[[], float]:
+    """Return a function that times the bare step, in seconds."""
+    torch.manual_seed(0)
+    base = backbone(images)
+    network = Network(base, classes=CLASSES)
+    y = torch.arange(batch) % CLASSES
+    if images:
+        x = torch.randn(batch, 3, 224, 224).to(memory_format=torch.channels_last)
+        network = network.to(memory_format=torch.channels_last)
+
+        def step() -> None:
+            base.extract(x).sum().backward()
+            base.zero_grad()
+    else:
+        x = torch.randn(batch, 2048)
+        optimiser = torch.optim.SGD(
+            network.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
+        )
+
+        def step() -> None:
+            optimiser.zero_grad()
+            F.cross_entropy(network(x).logits, y).backward()
+            optimiser.step()
+
+    def timed() -> float:
+        step()
+        start = time.perf_counter()
+        for _ in range(steps):
+            step()
+        return (time.perf_counter() - start) / steps
+
+    return timed
+
+
+def product(name: str, batch: int, images: bool, steps: int) -> tuple[Callable[[], float], float]:
+    """Return a function that times a method's step, in seconds, and how often a step passes a batch through it."""
+    with composer():
+        overrides = [f"method={name}", "task=O-P", "trainer=frozen", f"trainer.batch={batch}"]
+        overrides += ["backbone=resnet50", "backbone.weights=none", "backbone.frozen=true"]
+        config = compose("config", overrides)
+    settings = resolved(OmegaConf.merge(config.method.run.trainer, {"augment": None}))
+    passed = 0
+
+    def count(*_: Any) -> None:
+        nonlocal passed
+        passed += 1
+
+    def fit(number: int) -> float:
+        trainer: Trainer = build(settings | {"steps": number}, "trainer")
+        learner = Learner(
+            method=partial(build, config.method, "method"),
+            trainer=trainer,
+            backbone=partial(backbone, images),
+            device="cpu",
+        )
+        xs, ys, xt = samples(images)
+        hook = torch.nn.modules.module.register_module_forward_hook(
+            lambda module, *_: count() if isinstance(module, Backbone) else None
+        )
+        start = time.perf_counter()
+        learner.fit(xs, ys, xt)
+        seconds = time.perf_counter() - start
+        hook.remove()
+        return seconds
+
+    fit(2)
+    few = passed
+    fit(4)
+    each = (passed - 2 * few) / 2
+
+    def timed() -> float:
+        return (fit(steps + 2) - fit(2)) / steps
+
+    return timed, each
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--images", action="store_true", help="ResNet-50 on 16 + 16 images instead of features")
+    parser.add_argument("--methods", nargs="+", help="default: all")
+    parser.add_argument("--steps", type=int, help="timed steps of each method, each of three times")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    batch = 32 if options.images else 72
+    steps = options.steps or (2 if options.images else 100)
+    names = options.methods or deep_methods()
+    print(f"batch {batch}, {'ResNet-50, 224 pixels' if options.images else '2048 features'}, {options.threads} threads")
+    print(f"{'method':24}{'ms a step':>10}{'bare':>8}{'ratio':>7}{'passes':>8}{'ratio a pass':>14}")
+    floor = bare(batch, options.images, steps)
+    for name in names:
+        timed, passes = product(name, batch, options.images, steps)
+        pairs = [(timed(), floor()) for _ in range(3)]
+        own, base = (float(np.median(column)) for column in zip(*pairs, strict=True))
+        ratio = own / base
+        print(f"{name:24}{1e3 * own:10.2f}{1e3 * base:8.2f}{ratio:7.2f}{passes:8.1f}{ratio / max(1, passes):14.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""``tda check``: whether the accuracies of an experiment are what they were."""
+
+import argparse
+import shlex
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import dedent
+
+from tda import check
+from tda.commands import Commands
+from tda.commands.run import computed
+from tda.errors import UsageError, unknown
+from tda.resources import folder
+from tda.store import Record
+
+
+def add(commands: Commands) -> None:
+    """Add this command's parser."""
+    command = commands.add_parser(
+        "check",
+        help="compare an experiment's accuracies with what they were",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=dedent(f"""\
+            Run an experiment and compare its accuracies, and their averages over tasks, with the baseline that is kept
+            under its name. One has fallen if it is further below than {check.STANDARD_ERRORS} standard errors over the
+            seeds of both, and further than {check.SAMPLES} scored samples."""),
+        epilog=dedent("""\
+            examples:
+              tda check quick                                   compute anew and compare
+              tda check quick method=dann task=O-P              a part of it
+              tda check quick hydra/launcher=joblib             in parallel processes
+              tda check office31_quick backbone.weights=FILE --results results     read what is there, run the rest
+              tda check quick --update                          measure the baseline, ten seeds, and say what changed
+            exit codes: 0 as expected or better, 1 an accuracy fell, 2 it could not be judged, or wrong usage"""),
+    )
+    command.add_argument("experiment", metavar="EXPERIMENT", help="one of `tda list experiments`")
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for `tda run`")
+    command.add_argument(
+        "--results", metavar="PATH", help="take the records that are there (default: none, all is computed anew)"
+    )
+    command.add_argument(
+        "--baselines", type=Path, default=Path("results/baselines"), metavar="FOLDER", help="(default: %(default)s)"
+    )
+    command.add_argument("--update", action="store_true", help="measure the baseline anew instead")
+    command.set_defaults(call=judge)
+
+
+def judge(options: argparse.Namespace) -> int:
+    """Compare or update, and return the exit code."""
+    known = [path.stem for path in (folder("conf") / "experiment").glob("*.yaml")]
+    if options.experiment not in known:
+        raise unknown("experiment", options.experiment, known)
+    path = options.baselines / f"{options.experiment}.csv"
+    if not options.update:
+        check.read(path)
+    with TemporaryDirectory() as elsewhere:
+        overrides = [
+            f"experiment={options.experiment}",
+            *([f"seed=range({check.SEEDS})"] if options.update else []),
+            *options.overrides,
+            f"results={options.results or elsewhere}",
+        ]
+        wanted, records = measured(overrides)
+    for record in records:
+        if record.status == "failed":
+            print(f"failed: {record.task} {record.label}: {record.error}")
+    if options.update:
+        return update(path, records, shlex.join(["tda", "check", options.experiment, *options.overrides, "--update"]))
+    found = check.verdicts(check.read(path), check.measured(records), wanted)
+    tell(found)
+    return check.exit_code(found)
+
+
+def measured(overrides: list[str]) -> tuple[set[tuple[str, str, str]], list[Record]]:
+    """Return dataset, method and task of the cells of a sweep, and the records of those that could be run."""
+    from tda.config import Sweep, by_dataset
+
+    wanted: set[tuple[str, str, str]] = set()
+    records = []
+    for one in by_dataset(overrides):
+        plan = Sweep(one)
+        wanted |= {cell.address[:3] for cell in plan.cells}
+        records += computed(plan, one)
+    return wanted, records
+
+
+def update(path: Path, records: list[Record], command: str) -> int:
+    """Write a baseline, and print what it changes."""
+    if few := check.too_few_seeds(records):
+        raise UsageError(f"a baseline takes {check.SEEDS} seeds; {', '.join(few)} had fewer: leave seed= to --update")
+    baseline = check.measured(records)
+    if path.exists():
+        before = check.read(path)
+        places = baseline[["dataset", "method", "task"]].itertuples(index=False, name=None)
+        tell(check.verdicts(before, baseline, set(places)))
+    check.write(path, baseline, command)
+    print(f"written: {path}")
+    return int(any(record.status == "failed" for record in records))
+
+
+def tell(found: list[check.Verdict]) -> None:
+    """Print what is not as expected, then how many are what."""
+    for verdict in found:
+        if verdict.state != "as expected":
+            print(verdict)
+    print(
+        ", ".join(f"{count} {state}" for state, count in Counter(v.state for v in found).items()) or "nothing to judge"
+    )

@@ -1,0 +1,167 @@
+"""The accuracy check: its verdicts, and that it catches methods that were broken on purpose."""
+
+from collections.abc import Callable
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from tda import check
+from tda.__main__ import main
+from tda.methods.deep import dann
+from tda.methods.shallow import coral
+
+BASELINES = Path(__file__).parents[1] / "results" / "baselines"
+CELL = ("digits", "dann", "O-P")
+
+
+def baseline(**values: Any) -> pd.DataFrame:
+    row = {
+        "dataset": "digits", "backbone": "lenet", "method": "dann", "label": "DANN", "task": "O-P",
+        "accuracy": 60.0, "std": 2.0, "seeds": 10, "one_sample": 0.1,
+    }  # fmt: skip
+    return pd.DataFrame([row | values], columns=check.COLUMNS)
+
+
+def state(expected: pd.DataFrame, now: pd.DataFrame) -> check.Verdict:
+    (found,) = check.verdicts(expected, now, {CELL})
+    return found
+
+
+def test_a_verdict_takes_three_standard_errors_of_the_difference() -> None:
+    edge = 3 * 2.0 * sqrt(1 + 1 / 10)
+    for by, said in ((-edge - 0.01, "fell"), (0.01 - edge, "as expected"), (edge + 0.01, "rose")):
+        assert state(baseline(), baseline(accuracy=60 + by, seeds=1)).state == said
+    many = 3 * 2.0 * sqrt(1 / 10 + 1 / 10)
+    assert state(baseline(), baseline(accuracy=60 - many - 0.01)).state == "fell"
+
+
+def test_a_method_without_a_seed_may_differ_by_three_samples() -> None:
+    fixed = baseline(std=0.0, seeds=1, one_sample=0.5)
+    assert state(fixed, baseline(accuracy=58.5)).state == "as expected"
+    assert state(fixed, baseline(accuracy=58.4)).state == "fell"
+
+
+def test_what_cannot_be_judged_is_said_and_is_not_fine() -> None:
+    nothing = baseline().iloc[:0]
+    assert state(baseline(), nothing).state == "not measured"
+    assert state(nothing, baseline()).state == "not expected"
+    for found in ([state(baseline(), nothing)], [state(nothing, baseline())], []):
+        assert check.exit_code(found) == 2
+
+
+def test_the_worst_verdict_decides_the_exit_code() -> None:
+    fine, low, high = (state(baseline(), baseline(accuracy=a)) for a in (60.0, 20.0, 90.0))
+    unknown = state(baseline(), baseline().iloc[:0])
+    assert [check.exit_code(f) for f in ([fine], [fine, high], [high, low], [low, unknown])] == [0, 0, 1, 1]
+
+
+def test_an_average_is_judged_only_with_all_its_tasks() -> None:
+    expected = pd.concat([baseline(), baseline(task="P-O"), baseline(task="Avg")])
+    found = check.verdicts(expected, baseline(), {CELL})
+    assert [verdict.place[4] for verdict in found] == ["O-P"]
+    found = check.verdicts(expected, expected, {CELL, ("digits", "dann", "P-O")})
+    assert [verdict.place[4] for verdict in found] == ["O-P", "P-O", "Avg"]
+
+
+def test_baselines_are_measured_compared_and_updated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["check", "quick", "method=pca,one_nn", "task=O-P", "--baselines", str(tmp_path)]
+    assert main(command) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert main([*command, "--update"]) == 0
+    assert main(command) == 0
+    assert "4 as expected" in capsys.readouterr().out
+    path = tmp_path / "quick.csv"
+    written = check.read(path)
+    assert path.read_text().startswith("# Measured by: tda check quick method=pca,one_nn task=O-P --update")
+    check.write(path, written.assign(accuracy=written["accuracy"] + 1), "by hand")
+    assert main(command) == 1
+    assert "fell" in capsys.readouterr().out
+    assert main([*command, "--update"]) == 0
+    assert "fell" in capsys.readouterr().out
+    assert main(command) == 0
+
+
+def test_records_that_are_there_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["check", "quick", "method=pca", "task=O-P", "--baselines", str(tmp_path), "--results", str(tmp_path)]
+    assert main([*command, "--update"]) == 0
+    assert main(command) == 0
+    assert "1 done already, 0 to run" in capsys.readouterr().err
+
+
+def test_a_baseline_of_what_depends_on_a_seed_takes_ten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["check", "quick", "method=bda", "task=O-P", "seed=0,1", "--baselines", str(tmp_path), "--update"]
+    assert main(command) == 2
+    assert "takes 10 seeds; BDA had fewer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", ["", "method,task\n1,2\n", "\0\xff", ",".join(check.COLUMNS) + "\na,b,c,d,e,f,g,h,i\n"]
+)
+def test_a_broken_baseline_is_one_line(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "quick.csv").write_text(content, encoding="latin-1")
+    assert main(["check", "quick", "--baselines", str(tmp_path)]) == 2
+    assert "is not a baseline" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def shifted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two domains of three classes; the target lies where the source's second class would be taken for the first."""
+    folder = tmp_path_factory.mktemp("shifted")
+    draw = np.random.default_rng(0)
+    turn = np.linalg.qr(draw.standard_normal((20, 20)))[0]
+    for name, moved in (("S", 0.0), ("T", 1.0)):
+        classes = np.arange(300) % 3
+        x = 4 * np.eye(3, 20)[classes] + np.linspace(0.2, 1.4, 20) * draw.standard_normal((300, 20))
+        x[:, 0] += 3 * moved
+        x[:, 1] -= 3 * moved
+        x[:, 6:12] += 4 * moved
+        np.savez(folder / f"{name}.npz", x=x @ turn, y=classes)
+    return folder
+
+
+def without_the_minus(x: Tensor, scale: float) -> Tensor:
+    return scale * x + (1 - scale) * x.detach()
+
+
+def without_centring(how: str, Xs: np.ndarray, Xt: np.ndarray) -> tuple[StandardScaler, StandardScaler]:
+    return StandardScaler(with_mean=False).fit(Xs), StandardScaler(with_mean=False).fit(Xt)
+
+
+@pytest.mark.parametrize(
+    ("method", "module", "name", "broken"),
+    [("dann", dann, "reverse_gradient", without_the_minus), ("coral", coral, "standardisers", without_centring)],
+)
+def test_a_method_that_is_broken_on_purpose_is_caught(
+    method: str,
+    module: Any,
+    name: str,
+    broken: Callable[..., Any],
+    shifted: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = [
+        "check", "quick", "dataset=features", f"dataset.root={shifted}", "task=S-T", f"method={method}", "backbone=given",
+        "backbone.bottleneck=32", "backbone.discriminator=[64]", "trainer.steps=600", "trainer.batch=64",
+        "runtime.threads=1", "--baselines", str(tmp_path),
+    ]  # fmt: skip
+    assert main([*command, "--update"]) == 0
+    assert main([*command[:2], "seed=range(3)", *command[2:]]) == 0
+    monkeypatch.setattr(module, name, broken)
+    capsys.readouterr()
+    assert main([*command[:2], "seed=range(3)", *command[2:]]) == 1
+    assert capsys.readouterr().out.count("fell") == 3  # the task, the average, and how many
+
+
+def test_the_committed_baselines_can_be_read() -> None:
+    paths = sorted(BASELINES.glob("*.csv"))
+    assert "quick.csv" in [path.name for path in paths]
+    for path in paths:
+        assert len(check.read(path)) > 100
