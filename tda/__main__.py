@@ -2,19 +2,22 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from textwrap import dedent
+from typing import NoReturn
 
 from tda import __version__
-from tda.commands import data, listing, report, run
-from tda.errors import UsageError
+from tda.commands import check, compare, data, listing, report, run, selection
+from tda.errors import Terminated, UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 fine, 1 something failed, 2 wrong usage."""
+    """Run the command line and return its exit code: 0 fine, 1 something failed, 2 wrong usage, 128 + n signal n."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        signal.signal(signal.SIGTERM, terminate)
         if arguments[:1] == ["run"] and not {"-h", "--help"} & set(arguments):
             return run.run(arguments[1:])
         options = parser().parse_args(arguments)
@@ -23,14 +26,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tda: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "\ntda: interrupted; finished cells are kept, and the same command goes on from there",
-            file=sys.stderr,
-        )
-        return 130
+        return stopped("interrupted", signal.SIGINT)
+    except Terminated:
+        return stopped("told to stop", signal.SIGTERM)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def terminate(*_: object) -> NoReturn:
+    """Stop as Ctrl-C does, so that nothing is left half done."""
+    raise Terminated
+
+
+def stopped(how: str, number: signal.Signals) -> int:
+    """Say how to go on, and return the exit code of a process that a signal has stopped."""
+    print(f"\ntda: {how}; finished cells are kept, and the same command goes on from there", file=sys.stderr)
+    return 128 + number
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"tda {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for command in (run, report, data, listing):
+    for command in (run, report, compare, selection, check, data, listing):
         command.add(commands)
     return top
 

@@ -3,18 +3,21 @@
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
+from functools import cache, lru_cache
 from importlib import import_module
 from itertools import permutations, product
-from math import prod
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from traceback import walk_tb
+from typing import Any, NamedTuple, cast, get_type_hints
+from uuid import uuid4
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -22,19 +25,24 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tda import distances
 from tda.backbones.weights import fingerprint
 from tda.cache import digest
+from tda.data.base import Dataset
 from tda.errors import UsageError, unknown
 from tda.resources import folder
+from tda.selection import Selection
 
 ANY_CLASS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
 PLAIN_NAME = re.compile(r"[\w.+-]+")
-NEVER_SWEPT = ("results", "name", "runtime", "allow_external", "trainer.seed")
+TASK_MATTERS = re.compile(r"\$\{[^{}]*\btask\b")
+NEVER_SWEPT = ("results", "name", "keep_features", "runtime", "shard", "allow_external", "trainer.seed")
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "ray_aws": "ray"}
+NOT_OF_A_JOB = ("help", "hydra_help", "hydra_logging", "sweeper", "launcher")
 
 
 def user_cache() -> str:
@@ -48,7 +56,9 @@ class Runtime:
     """How a cell is computed; nothing here changes what is computed, nor a record's key."""
 
     device: str = "auto"  # auto, cpu, cuda, cuda:N, mps
-    threads: int | None = None  # of a worker; None: all cores
+    threads: int | None = None  # of a worker; None: its share of the cores
+    per_gpu: int = 1  # workers that share one GPU
+    checkpoint: float = 600.0  # seconds between saves of a deep run's state; 0: only when it is told to stop
     cache: str = field(default_factory=user_cache)
     data: str = field(default_factory=lambda: os.environ.get("TDA_DATA", str(Path(user_cache()) / "data")))
 
@@ -61,7 +71,9 @@ class Root:
     task: str = "???"
     seed: int = 0
     results: str = "results"  # the store and the tables
+    shard: str = "1/1"  # i/n: the i-th of n parts of the sweep, for a machine of its own
     distances: list[str] = field(default_factory=list)  # measured between the domains as a method leaves them
+    keep_features: bool = False  # keep a picture of them, before and after, for the report
     allow_external: bool = False  # let a config name a class outside tda
     runtime: Runtime = field(default_factory=Runtime)
     dataset: dict[str, Any] = field(default_factory=dict)
@@ -69,6 +81,7 @@ class Root:
     method: dict[str, Any] = field(default_factory=dict)
     classifier: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
+    selection: Selection = field(default_factory=Selection)
 
 
 ConfigStore.instance().store(name="schema", node=Root)
@@ -109,48 +122,93 @@ for name, resolver in (("folders_in", folders_in), ("files_in", files_in), ("eve
     OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
-    """One job of a sweep: what was typed for it, and the resolved configuration."""
+    """One job of a sweep.
+
+    Attributes
+    ----------
+    overrides : tuple of str
+        What was typed for it.
+    address : tuple of str
+        Where its record is: dataset, method, task, and the hash of all that the result depends on.
+    label, baseline : str
+        Of its method, as tables print it now.
+    composed : DictConfig
+        What its groups make, shared with the cells that differ from it by values of the same keys.
+    """
 
     overrides: tuple[str, ...]
-    config: DictConfig
+    address: tuple[str, str, str, str]
+    label: str
+    baseline: str | None
+    composed: DictConfig = field(repr=False, compare=False)
 
-    @cached_property
-    def address(self) -> tuple[str, str, str, str]:
-        """Where its record is: dataset, method, task, and the hash of all that the result depends on."""
-        return address(self.config)
-
-
-def changed(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
-    """Return a copy of a configuration with other values in it."""
-    return cast(DictConfig, OmegaConf.merge(config, values))
+    @property
+    def config(self) -> DictConfig:
+        """Its configuration; a new copy every time."""
+        return complete(set_values(without_hydra(self.composed), self.overrides))
 
 
-def resolved(node: DictConfig) -> dict[str, Any]:
-    """Return a config node as plain values, its interpolations resolved."""
-    return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+@contextmanager
+def changed(config: DictConfig, values: Mapping[str, Any]) -> Iterator[DictConfig]:
+    """Put other values (of ``key`` or ``group.key``) in a configuration while the block lasts; a copy takes longer."""
+    before = []
+    try:
+        for key, value in values.items():
+            parent, _, name = key.rpartition(".")
+            node = config[parent] if parent else config
+            before.append((node, name, deepcopy(node._get_node(name))))
+            node[name] = value
+        yield config
+    finally:
+        for node, name, value in before:
+            node[name] = value
 
 
-def identity(config: DictConfig) -> dict[str, Any]:
+def resolved(node: DictConfig, without: Collection[str] = ()) -> dict[str, Any]:
+    """Return a config node as plain values, its interpolations resolved, some of its keys left out."""
+    if not without:
+        return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+    kept = {str(key): node[key] for key in node if key not in without}
+    return {key: resolved(value) if OmegaConf.is_config(value) else value for key, value in kept.items()}
+
+
+NOT_OF_AN_IDENTITY = {
+    "dataset": {"tasks", "features", "network", "counts", "download"},
+    "backbone": {"augment"},
+    "method": {"label"},
+}
+NOWHERE = {f"runtime.{key}": value for key, value in asdict(Runtime(device="", cache="", data="")).items()}
+
+
+def identity(config: DictConfig, **other: Any) -> dict[str, Any]:
     """Return all that a cell's result depends on: dataset, task, backbone, method and, where used, trainer and seed.
 
     Runtime, labels and what only concerns the table are left out; the seed is in where a method or its trainer names
     it, so a deterministic method has one cell however many seeds are swept. An oracle depends on the target alone. A
-    file of weights stands for its content, wherever it is.
+    file of weights stands for its content, wherever it is. `other` are values to take instead of the config's own.
     """
-    masked = changed(config, {"runtime": {"threads": None, "device": "", "cache": "", "data": ""}})
-    plain = {group: resolved(masked[group]) for group in ("dataset", "backbone", "method")}
-    for described in ("tasks", "features", "network", "counts", "download"):
-        plain["dataset"].pop(described, None)
-    plain["backbone"].pop("augment", None)
+    with changed(config, NOWHERE | other):
+        plain = {group: resolved(config[group], without) for group, without in NOT_OF_AN_IDENTITY.items()}
     if (weights := plain["backbone"].get("weights", "none")) != "none":
         plain["backbone"]["weights"] = fingerprint(weights)
     run = plain["method"].pop("run")
-    del plain["method"]["label"]
-    domains = config.task if run["trained_on"] == "source" else config.task.rpartition("-")[2]
     measured = {"distances": list(config.distances)} if config.distances else {}
-    return plain | measured | {"task": domains, "trainer": run["trainer"], "trained_on": run["trained_on"]}
+    trained = {"trainer": run["trainer"], "trained_on": run["trained_on"]}
+    return on_task(plain | measured | selected(config).identity() | trained, config.task)
+
+
+def on_task(made_of: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Return an identity with another task; an oracle's task is its target."""
+    return {**made_of, "task": task if made_of["trained_on"] == "source" else task.rpartition("-")[2]}
+
+
+def selected(config: DictConfig) -> Selection:
+    """Return how the iterate that is scored is chosen; of a network that is trained on the target it is the last."""
+    if config.method.run.trained_on == "target":
+        return Selection()
+    return cast(Selection, OmegaConf.to_object(config.selection))
 
 
 def address(config: DictConfig) -> tuple[str, str, str, str]:
@@ -160,23 +218,90 @@ def address(config: DictConfig) -> tuple[str, str, str, str]:
 
 def setting(config: DictConfig) -> dict[str, Any]:
     """Return the identity of a cell without its task and seed: what one row of a table has in common."""
-    return identity(changed(config, {"seed": 0})) | {"task": None}
+    return identity(config, seed=0) | {"task": None}
 
 
-def seeded(config: DictConfig) -> bool:
-    """Return whether the seed can change the result."""
-    return identity(config) != identity(changed(config, {"seed": config.seed + 1}))
+def seeded(config: DictConfig, made_of: Mapping[str, Any]) -> bool:
+    """Return whether the seed can change the result; `made_of` is the cell's identity."""
+    return identity(config, seed=config.seed + 1) != made_of
+
+
+def chosen(config: DictConfig) -> dict[str, DictConfig]:
+    """Return the dataset's own choice where the configuration says ``backbone: auto``, otherwise nothing."""
+    return {} if "_target_" in config.backbone else {"backbone": backbone(config.backbone.name)}
+
+
+@lru_cache
+def backbone(name: str) -> DictConfig:
+    """Return tda's configuration of the backbone called `name`.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    choice = folder("conf") / "backbone" / f"{name}.yaml"
+    if not choice.is_file():
+        known = [path.stem for path in choice.parent.glob("*.yaml")]
+        raise unknown("backbone of tda's own (name another with backbone=)", name, known)
+    return cast(DictConfig, OmegaConf.load(choice))
 
 
 def complete(config: DictConfig) -> DictConfig:
-    """Put the dataset's own choice in the place of ``backbone: auto``."""
-    if "_target_" not in config.backbone:
-        choice = folder("conf") / "backbone" / f"{config.backbone.name}.yaml"
-        if not choice.is_file():
-            known = [path.stem for path in choice.parent.glob("*.yaml")]
-            raise unknown("backbone of tda's own (name another with backbone=)", config.backbone.name, known)
-        config = deepcopy(config)
-        OmegaConf.update(config, "backbone", OmegaConf.load(choice), merge=False, force_add=True)
+    """Put the dataset's own choice in the place of ``backbone: auto``, and return the configuration."""
+    config.update(chosen(config))
+    return config
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """Return a copy of a configuration, Hydra's own part left out."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+class Loader(ConfigLoaderImpl):
+    """Hydra's loader, which composes anew for every job, made to compose once for each choice of config groups.
+
+    The values that a job sets are set in a copy of what its groups make. Hydra's launchers send the loader along with
+    each job: all its copies in one process share what was composed there.
+
+    Parameters
+    ----------
+    search_path : ConfigSearchPath
+        Where configurations are looked for.
+    hydra : sequence of str
+        Overrides of Hydra's own part.
+    """
+
+    def __init__(self, search_path: ConfigSearchPath, hydra: Sequence[str]) -> None:
+        super().__init__(search_path)
+        self.hydra = tuple(hydra)
+        self.sweep = uuid4().hex
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Loader) and other.sweep == self.sweep
+
+    def __hash__(self) -> int:
+        return hash(self.sweep)
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """Return what the groups among a job's overrides make: one object, however often it is asked for."""
+        return composed(self, (*self.hydra, *(o for o in overrides if not is_value(o))))
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Return the configuration of one job; Hydra's launchers call this."""
+        config = deepcopy(self.compose(sweep_overrides))
+        config.hydra.overrides.task = sweep_overrides
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        return set_values(config, sweep_overrides)
+
+
+@lru_cache(maxsize=1024)
+def composed(loader: Loader, overrides: tuple[str, ...]) -> DictConfig:
+    """Compose a job's configuration, without what only concerns the sweep; once in a process."""
+    config = loader.load_configuration("config", list(overrides), RunMode.RUN, from_shell=False)
+    with flag_override(config.hydra, ["struct", "readonly"], False):
+        for part in NOT_OF_A_JOB:
+            del config.hydra[part]
     return config
 
 
@@ -194,7 +319,11 @@ class Sweep:
     Attributes
     ----------
     cells : list of Cell
-        Every cell, each checked as far as it can be without data.
+        Every cell of the sweep or of its shard, each checked as far as it can be without data.
+    master : DictConfig
+        What all cells have in common, with Hydra's own part.
+    loader : Loader
+        Of the cells' configurations.
 
     Raises
     ------
@@ -203,41 +332,92 @@ class Sweep:
     """
 
     def __init__(self, overrides: Sequence[str]) -> None:
-        self.overrides = tuple(overrides)
         with usage_errors(overrides), composer():
-            self._axes = axes(self.overrides)
-            composed: dict[tuple[str, ...], DictConfig] = {}
-            checked: set[str] = set()
+            self.master, grid = axes(overrides)
+            own = list(self.master.hydra.overrides.hydra)
+            self.loader = Loader(GlobalHydra.instance().config_loader().get_search_path(), own)
+            datasets: dict[tuple[str, ...], Dataset] = {}
+            rows: dict[tuple[str, ...], Row] = {}
             self.cells = []
-            for choice in product(*self._axes.values()):
-                groups = tuple(o for o in choice if not is_value(o))
-                if groups not in composed:
-                    composed[groups] = compose("config", list(choice))
-                config = complete(set_values(composed[groups], [o for o in choice if is_value(o)]))
-                if OmegaConf.is_missing(config, "task"):
-                    raise UsageError(f"task is missing; choose one with task=, from {config.dataset.tasks}")
-                if (what := digest(setting(config))) not in checked:
-                    check(config)
-                    checked.add(what)
-                build(config.dataset, "dataset", config.allow_external).pair(config.task)
-                self.cells.append(Cell(choice, config))
+            for choice in product(*grid.values()):
+                row = without(choice, "task=")
+                if row not in rows or rows[row].task_matters:
+                    rows[row] = self._row(choice, datasets)
+                task = next((str(parsed(o)[1]) for o in choice if o.startswith("task=")), rows[row].task)
+                self.cells.append(rows[row].cell(choice, task))
+            self.cells = part_of(self.cells, self.master.shard)
 
-    def only(self, wanted: Sequence[Cell]) -> tuple[list[str], int]:
-        """Return the overrides of the smallest grid that holds the `wanted` cells, and its number of cells.
+    def _row(self, choice: tuple[str, ...], datasets: dict[tuple[str, ...], Dataset]) -> "Row":
+        """Check and resolve what cells have in common that differ by their task alone."""
+        config = set_values(self.loader.compose(choice), choice)
+        if OmegaConf.is_missing(config, "task"):
+            raise UsageError(f"task is missing; choose one with task=, from {config.dataset.tasks}")
+        with changed(config, chosen(config)):
+            what = without(choice, "task=", "seed=")
+            if what not in datasets:
+                check(config)
+                datasets[what] = build(config.dataset, "dataset", config.allow_external)
+            method = config.method
+            return Row(
+                config.dataset.name, method.name, config.task, identity(config), method.label, method.run.baseline,
+                datasets[what], config, any(TASK_MATTERS.search(o) for o in (OmegaConf.to_yaml(config), *choice)),
+            )  # fmt: skip
 
-        The grid stands for the sweeper's own parameters too, which would otherwise come first.
+
+class Row(NamedTuple):
+    """What the cells of a sweep have in common that differ by their task alone."""
+
+    dataset: str
+    method: str
+    task: str
+    made_of: dict[str, Any]
+    label: str
+    baseline: str | None
+    domains: Dataset
+    composed: DictConfig
+    task_matters: bool  # to more than the choice of the domains
+
+    def cell(self, choice: tuple[str, ...], task: str) -> Cell:
+        """Return the cell of one task.
+
+        Raises
+        ------
+        UsageError
+            If the dataset has no such task.
         """
-        used = {override for cell in wanted for override in cell.overrides}
-        grid = {key: [o for o in axis if o in used] for key, axis in self._axes.items()}
-        lines = [f"{key}={','.join(o.partition('=')[2] for o in axis)}" for key, axis in grid.items()]
-        return [*lines, "hydra.sweeper.params=null"], prod(map(len, grid.values()))
+        self.domains.pair(task)
+        key = digest(on_task(self.made_of, task))
+        return Cell(choice, (self.dataset, self.method, task, key), self.label, self.baseline, self.composed)
+
+
+def without(overrides: Sequence[str], *keys: str) -> tuple[str, ...]:
+    """Return the overrides of other keys than these."""
+    return tuple(o for o in overrides if not o.startswith(keys))
+
+
+def part_of(cells: Sequence[Cell], shard: str) -> list[Cell]:
+    """Return one of n equal parts of a sweep, the same on every machine: ``2/3`` is the second of three.
+
+    Dealt out in the order of their keys, which mixes quick methods with slow ones; cells with one key, the oracles of
+    one target, stay together.
+
+    Raises
+    ------
+    UsageError
+        If `shard` is not ``i/n`` with i from 1 to n.
+    """
+    part, parts = (int(n) for n in shard.split("/")) if re.fullmatch(r"\d+/\d+", shard) else (0, 0)
+    if not 1 <= part <= parts:
+        raise UsageError(f"shard={shard}: expected i/n with i from 1 to n, as in shard=2/4")
+    own = set(sorted({cell.address[-1] for cell in cells})[part - 1 :: parts])
+    return [cell for cell in cells if cell.address[-1] in own]
 
 
 def by_dataset(overrides: Sequence[str]) -> list[list[str]]:
     """Split a sweep over datasets into one sweep each, since each has tasks of its own."""
     with usage_errors(overrides), composer():
         rest = [o for o in overrides if not o.startswith("dataset=")]
-        return [[dataset, *rest] for dataset in axes(overrides).get("dataset", [])] or [rest]
+        return [[dataset, *rest] for dataset in axes(overrides)[1].get("dataset", [])] or [rest]
 
 
 @contextmanager
@@ -247,6 +427,10 @@ def usage_errors(overrides: Sequence[str]) -> Iterator[None]:
         yield
     except MissingConfigException as error:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if group == "hydra/launcher" and name in EXTRAS:
+            raise UsageError(
+                f"{group}={name} needs more than is installed: pip install 'tda[{EXTRAS[name]}]'"
+            ) from None
         raise unknown(group, name, error.options or []) from None
     except (HydraException, OmegaConfBaseException) as error:
         if isinstance(error.__cause__, UsageError):
@@ -254,6 +438,11 @@ def usage_errors(overrides: Sequence[str]) -> Iterator[None]:
         line = one_line(error)
         known_keys(overrides)
         raise UsageError(line) from None
+    except (ValueError, TypeError) as error:
+        *_, (frame, _) = walk_tb(error.__traceback__)
+        if not frame.f_globals["__name__"].startswith("hydra."):
+            raise
+        raise UsageError(f"{' '.join(overrides)!r} is not understood: {one_line(error)}") from None
 
 
 def composer() -> initialize_config_dir:
@@ -268,22 +457,32 @@ def one_line(error: BaseException) -> str:
     return "; ".join(dict.fromkeys(kept))
 
 
-def axes(overrides: Sequence[str]) -> dict[str, list[str]]:
-    """Return the grid: for each key its ``key=value`` strings, the task first, so that the methods alternate."""
+def axes(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, list[str]]]:
+    """Return what all cells of a sweep have in common, and its grid.
+
+    Returns
+    -------
+    master : DictConfig
+        Composed of what is not swept, with Hydra's own part.
+    grid : dict of str to list of str
+        For each key its ``key=value`` strings, the task first, so that the methods alternate.
+    """
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     typed = parser.parse_overrides(list(overrides))
     fixed = [str(o.input_line) for o in typed if not o.is_sweep_override()]
     master = compose("config", fixed, return_hydra_config=True)
     HydraConfig.instance().set_config(master)
     alone = master.hydra.mode == RunMode.RUN
-    params = {} if alone else resolved(master.hydra.sweeper.params)
+    params = master.hydra.sweeper.params
+    swept = resolved(params) if isinstance(params, DictConfig) and not alone else {}
     grid = {}
-    for override in [*parser.parse_overrides([f"{k}={v}" for k, v in params.items()]), *typed]:
+    for override in [*parser.parse_overrides([f"{k}={v}" for k, v in swept.items()]), *typed]:
         key = override.get_key_element()
-        if override.is_sweep_override() and key.startswith(NEVER_SWEPT):
+        if override.is_sweep_override() and (key.startswith(NEVER_SWEPT) or override.is_hydra_override()):
             raise UsageError(f"{key} cannot be swept" + ("; sweep seed instead" if key == "trainer.seed" else ""))
-        grid[key] = expanded(override)
-    return {key: grid[key] for key in sorted(grid, key=lambda key: key != "task")}
+        if not override.is_hydra_override():
+            grid[key] = expanded(override)
+    return master, {key: grid[key] for key in sorted(grid, key=lambda key: key != "task")}
 
 
 def expanded(override: Override) -> list[str]:
@@ -293,17 +492,26 @@ def expanded(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in values]
 
 
+@cache
 def is_value(override: str) -> bool:
-    """Return whether an override sets one value of a composed config, rather than choosing or adding something."""
-    key = override.partition("=")[0]
-    return key[0] not in "+~" and "@" not in key and not (folder("conf") / key).is_dir() and "hydra" not in key
+    """Return whether an override sets one value of a composed config, rather than choosing, adding or merging."""
+    key, _, value = override.partition("=")
+    composes = key[:1] in "+~" or "@" in key or key.startswith("hydra") or value[:1] == "{"
+    return not composes and not (folder("conf") / key).is_dir()
+
+
+@cache
+def parsed(override: str) -> tuple[str, Any]:
+    """Return the key and the value that an override means."""
+    (one,) = OverridesParser.create().parse_overrides([override])
+    return one.key_or_group, one.value()
 
 
 def set_values(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Return a copy of a composed config with these values in it."""
-    config = deepcopy(config)
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        OmegaConf.update(config, override.key_or_group, override.value())
+    """Set the plain values among `overrides` in a composed config, and return it."""
+    for override in overrides:
+        if is_value(override):
+            OmegaConf.update(config, *parsed(override))
     return config
 
 
@@ -321,7 +529,7 @@ def known_keys(overrides: Sequence[str]) -> None:
             keys = [str(o.input_line).partition("=")[0] for o in typed if is_value(str(o.input_line))]
             choices = [expanded(o) for o in typed if not is_value(str(o.input_line))]
             roots = [compose("config", list(choice)) for choice in product(*choices)]
-        except HydraException:
+        except (HydraException, ValueError, TypeError):
             return
         for root, key in product(roots, keys):
             if key.startswith("backbone.") and "_target_" not in root.backbone:
@@ -349,6 +557,11 @@ def check(config: DictConfig) -> None:
         raise unknown("choice of method.run.trained_on", config.method.run.trained_on, ("source", "target"))
     if config.runtime.threads is not None and config.runtime.threads < 1:
         raise UsageError(f"runtime.threads={config.runtime.threads}: expected at least 1, or null for all cores")
+    if config.runtime.per_gpu < 1:
+        raise UsageError(f"runtime.per_gpu={config.runtime.per_gpu}: expected the number of workers that share a GPU")
+    if not config.runtime.checkpoint >= 0:
+        raise UsageError(f"runtime.checkpoint={config.runtime.checkpoint}: expected seconds, 0 or more")
+    selected(config).check()
     for group in ("dataset", "method"):
         validate(config[group], group, external)
     backbone = validate(config.backbone, "backbone", external)

@@ -21,3 +21,7 @@ def unknown(kind: str, given: object, choices: Iterable[str]) -> UsageError:
     hint = f"did you mean {near[0]!r}? " if near else ""
     article = "an" if kind[0] in "aeiou" else "a"
     return UsageError(f"{str(given)!r} is not {article} {kind}; {hint}Choose from: {', '.join(names)}")
+
+
+class Terminated(BaseException):
+    """The process was told to stop, by SIGTERM: as KeyboardInterrupt, no failure of a method."""

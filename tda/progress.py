@@ -25,10 +25,15 @@ class Progress(Callback):
         self.started = time.time()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Say what came of the cell, and when the last will be done if they go on like this."""
+        """Say what came of the cell, and when the last will be done if they go on like this.
+
+        A launcher keeps what its jobs return until the last has ended; the record is in the store, and the
+        configuration can be composed again, so neither is kept there.
+        """
         if job_return.status != JobStatus.COMPLETED:
             return
         record: Record = job_return.return_value
+        job_return.cfg = job_return.hydra_cfg = job_return.return_value = None
         done = 1 if OmegaConf.is_missing(config.hydra.job, "num") else config.hydra.job.num + 1
         left = (time.time() - self.started) / done * (self.cells - done)
         outcome = f"{record.accuracy:6.2f} %" if record.accuracy is not None else f"FAILED: {record.error}"

@@ -1,14 +1,17 @@
 """One cell: build the task and the method, fit, predict, score, write the record."""
 
+import logging
 import platform
 import subprocess
 import time
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,19 +21,23 @@ from sklearn.metrics import accuracy_score, recall_score
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
+from tda import embedding
 from tda.backbones.features import features
 from tda.cache import digest
-from tda.config import address, build, complete, identity, seeded, setting
+from tda.checkpoint import Checkpoint
+from tda.config import build, complete, identity, seeded, selected, setting
 from tda.data.base import Dataset
 from tda.distances import measured
 from tda.errors import UsageError
 from tda.methods import Estimator
 from tda.methods.shallow.base import Aligner
+from tda.selection import ORACLE, Judge, Selection, aligner_scores, few_labels, split
 from tda.store import Record, Store
 from tda.task import Domain, Task
-from tda.trainer import Learner
+from tda.trainer import Learner, Trainer
 
 ORACLE_FOLDS = 3
+log = logging.getLogger(__name__)
 COMPUTING = ("torch", "numpy", "scipy", "scikit-learn", "hydra-core", "tda")
 
 
@@ -50,17 +57,30 @@ def run(config: DictConfig) -> Record:
         For a mistake in the configuration; nothing is stored.
     """
     store = Store(config.results)
-    dataset, method, task, key = address(config)
+    made_of = identity(config)
+    dataset, method, task, key = config.dataset.name, config.method.name, config.task, digest(made_of)
     record = store.get(dataset, method, task, key)
-    if record is None or record.status == "failed":
-        twin = store.twin(dataset, method, key)
-        record = compute(config, key) if twin is None else replace(twin, task=task, source=task.partition("-")[0])
+    picture = store.embedding(dataset, method, task, key) if config.keep_features else None
+    if record is None or record.status == "failed" or (picture is not None and not picture.exists()):
+        oracle = config.method.run.trained_on == "target"
+        twin = store.twin(dataset, method, key) if oracle and picture is None else None
+        store.check_writable()
+        checkpoint = Checkpoint(store.checkpoint(dataset, method, task, key), config.runtime.checkpoint)
+        if twin is None:
+            record = compute(config, made_of, checkpoint, picture)
+        else:
+            record = replace(twin, task=task, source=task.partition("-")[0])
         store.put(record)
+        checkpoint.close()
     return record
 
 
-def compute(config: DictConfig, key: str) -> Record:
-    """Build, fit, predict and score one cell."""
+def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint, picture: Path | None = None) -> Record:
+    """Build, fit, predict and score one cell; a deep method that is stopped goes on from its checkpoint.
+
+    `made_of` is the cell's identity, `picture` the file for a picture of the features, where one is wanted.
+    """
+    key = digest(made_of)
     if config.runtime.threads:
         torch.set_num_threads(config.runtime.threads)
     try:
@@ -68,11 +88,18 @@ def compute(config: DictConfig, key: str) -> Record:
     except OSError as problem:
         raise UsageError(f"cannot read or cache {config.dataset.name}: {problem}; see runtime.cache") from problem
     oracle = config.method.run.trained_on == "target"
+    selection = selected(config)
+    data = {domain.name: domain.fingerprint for domain in (task.source, task.target) if domain.fingerprint}
+    if isinstance(estimator, Learner) and not oracle:  # which is trained several times
+        described = {"record": key, "commit": str(commit()), "device": estimator.device.type, "data": digest(data)}
+        checkpoint.made_of = described | versions()
+        estimator.checkpoint = checkpoint
     accuracy = per_class = confusion = curve = error = trace = None
     distances: dict[str, float] = {}
+    scores: dict[str, list[tuple[int, float]]] = {}
     started = time.perf_counter()
     try:
-        with threadpool_limits(config.runtime.threads):
+        with limited(config.runtime.threads):
             predicted = cross_fitted(estimator, task) if oracle else adapted(estimator, task)
         accuracy = 100 * float(accuracy_score(task.test.y, predicted))
         confusion = confused(task.test.y, predicted)
@@ -80,13 +107,14 @@ def compute(config: DictConfig, key: str) -> Record:
         if isinstance(estimator, Learner) and estimator.trace_ and not oracle:
             curve = [(step, 100 * float(accuracy_score(task.test.y, guess))) for step, guess in estimator.trace_]
         per_class = {name: 100 * float(r) for name, r in zip(task.classes, recall, strict=True)}
-        with threadpool_limits(config.runtime.threads):
+        with limited(config.runtime.threads):
+            scores = said(estimator, task, selection)
             distances = measured(config.distances, *as_left(estimator, task)) if config.distances else {}
     except UsageError:
         raise
     except Exception as failure:
-        error, trace = f"{type(failure).__name__}: {failure}", traceback.format_exc()
-    return Record(
+        error, trace = reason(failure), traceback.format_exc()
+    record = Record(
         key=key,
         setting=digest(setting(config)),
         dataset=config.dataset.name,
@@ -97,8 +125,8 @@ def compute(config: DictConfig, key: str) -> Record:
         method=config.method.name,
         label=config.method.label,
         baseline=config.method.run.baseline,
-        seed=config.seed if seeded(config) else None,
-        protocol="oracle" if oracle else "last",
+        seed=config.seed if seeded(config, made_of) else None,
+        protocol="oracle" if oracle else selection.protocol if isinstance(estimator, Learner) else "last",
         status="ok" if error is None else "failed",
         accuracy=accuracy,
         accuracy_per_class=per_class,
@@ -106,29 +134,59 @@ def compute(config: DictConfig, key: str) -> Record:
         oracle_best=None if curve is None else max(value for _, value in curve),
         distances=distances,
         scored=len(task.test.y),
-        data={domain.name: domain.fingerprint for domain in (task.source, task.target) if domain.fingerprint},
+        data=data,
         skipped=[file for domain in (task.source, task.target) for file in domain.skipped],
         seconds=round(time.perf_counter() - started, 3),
         error=error,
         traceback=trace,
-        config=identity(config),
-        versions={"python": platform.python_version()} | {name: version(name) for name in COMPUTING},
+        config=made_of,
+        versions=versions(),
         commit=commit(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         confusion=confusion,
+        selection=selection.chooser if isinstance(estimator, Learner) else "last",
+        scores=scores,
     )
+    if picture is not None and error is None:
+        keep_features(estimator, task, picture)
+    return record
 
 
-def confused(true: np.ndarray, predicted: np.ndarray) -> list[list[int]]:
+def keep_features(estimator: Estimator, task: Task, picture: Path) -> None:
+    """Keep a picture of the features before and after; that it cannot be drawn is no failure of the method."""
+    try:
+        labels = task.source.y, task.target.y
+        embedding.keep(picture, (task.source.x, task.target.x), as_left(estimator, task), labels)
+    except ValueError as problem:
+        log.warning("%s cannot be written: %s", picture, problem)
+
+
+def reason(failure: Exception) -> str:
+    """Say in one line why a method failed.
+
+    Examples
+    --------
+    >>> reason(ZeroDivisionError("division by zero"))
+    'ZeroDivisionError: division by zero'
+    >>> reason(MemoryError())
+    'MemoryError: the method needs more memory than there is'
+    """
+    line = str(failure).strip().partition("\n")[0]
+    starved = isinstance(failure, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in line
+    parts = [line, "the method needs more memory than there is" if starved else ""]
+    return f"{type(failure).__name__}: {'; '.join(filter(None, parts))}"
+
+
+def confused(true: np.ndarray, predicted: np.ndarray) -> list[tuple[int, int, int]]:
     """Count the samples of each pair of true and predicted class that occurs.
 
     Examples
     --------
     >>> confused(np.array([0, 0, 1]), np.array([0, 1, 1]))
-    [[0, 0, 1], [0, 1, 1], [1, 1, 1]]
+    [(0, 0, 1), (0, 1, 1), (1, 1, 1)]
     """
     pairs, counts = np.unique(np.stack([true, predicted], 1), axis=0, return_counts=True)
-    return [[int(t), int(p), int(n)] for (t, p), n in zip(pairs, counts, strict=True)]
+    return [(int(t), int(p), int(n)) for (t, p), n in zip(pairs, counts, strict=True)]
 
 
 def adapted(estimator: Estimator, task: Task) -> np.ndarray:
@@ -143,6 +201,24 @@ def as_left(estimator: Estimator, task: Task) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(estimator, Learner):
         return estimator.features(task.source.x), estimator.features(task.target.x)
     return task.source.x, task.target.x
+
+
+def said(estimator: Estimator, task: Task, selection: Selection) -> dict[str, list[tuple[int, float]]]:
+    """Return what validators say: of a deep method at every step that was watched, of a fitted aligner once.
+
+    Of other shallow methods nothing is said: they leave the features as they were, and give no probabilities.
+    """
+    if isinstance(estimator, Learner):
+        return estimator.scores_
+    if isinstance(estimator, Aligner) and selection.judging:
+        said = aligner_scores(estimator, task.source.y, selection)
+        return {name: [(0, score)] for name, score in said.items()}
+    return {}
+
+
+def limited(threads: int | None) -> AbstractContextManager[object]:
+    """Keep linear algebra to that many threads while a block lasts; looking for its libraries takes milliseconds."""
+    return threadpool_limits(threads) if threads else nullcontext()
 
 
 def cross_fitted(estimator: Estimator, task: Task) -> np.ndarray:
@@ -178,12 +254,26 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
         task = replace(task, source=see(task.source), target=target, test=test)
     if shallow:
         return build(config.method, "method", external), task
+    trainer: Trainer = build(config.method.run.trainer, "trainer", external)
+    selection = selected(config)
+    judge = None
+    if selection.judging:
+        trainer.watch_every = trainer.watch_every or max(1, trainer.steps // selection.candidates)
+        source, held = split(task.source, selection.held, config.seed)
+        task = replace(task, source=source)
+        judge = Judge(
+            selection,
+            held,
+            few=few_labels(task.target.y, selection.labelled, config.seed) if "trcv" in selection.validators else None,
+            truth=task.test.y if selection.chooser == ORACLE else None,
+        )
     learner = Learner(
         method=partial(build, config.method, "method", external),
-        trainer=build(config.method.run.trainer, "trainer", external),
+        trainer=trainer,
         backbone=partial(build, config.backbone, "backbone", external),
         device=device,
         watched=task.test.x,
+        judge=judge,
     )
     return learner, task
 
@@ -219,6 +309,12 @@ def torch_device(name: str) -> str:
         found = ", ".join(f"{kind}:{i}" for kind, count in there.items() for i in range(count))
         raise UsageError(f"runtime.device={name} is not a device of this machine; it has {found} (or take auto)")
     return name
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that compute."""
+    return {"python": platform.python_version()} | {name: version(name) for name in COMPUTING}
 
 
 @cache

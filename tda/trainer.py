@@ -1,17 +1,25 @@
 """The one training loop, and the estimator that it makes of a deep method."""
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Literal, Self, cast
+from contextlib import nullcontext
+from copy import deepcopy
+from functools import partial
+from itertools import islice
+from typing import Annotated, Any, Literal, Self, cast
 
 import numpy as np
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from scipy.special import log_softmax
 from torch import Tensor
 
 from tda.augment import Affine, CropFlip
 from tda.backbones.base import Backbone, Network, resident
 from tda.backbones.given import Given
+from tda.checkpoint import Checkpoint, Training
 from tda.methods.deep.base import Batch, DeepMethod, Objective
+from tda.selection import Judge
+from tda.validators import Candidate
 
 SCORING_BATCH = 512
 
@@ -88,11 +96,19 @@ class Trainer:
         self.seed = seed
 
     def train(
-        self, method: DeepMethod, xs: Tensor, ys: Tensor, xt: Tensor, watch: Callable[[int], None] = lambda step: None
+        self,
+        method: DeepMethod,
+        xs: Tensor,
+        ys: Tensor,
+        xt: Tensor,
+        watch: Callable[[int], None] = lambda step: None,
+        watched: list[Any] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         """Train `method`, prepared and on its device, on samples that are resident there.
 
-        `watch` is called with the number of steps done, every `watch_every` steps.
+        `watch` is called with the number of steps done, every `watch_every` steps; what it adds to `watched` is kept in
+        the `checkpoint`, as is all else that a run which was stopped needs to go on from there.
 
         Raises
         ------
@@ -114,8 +130,10 @@ class Trainer:
         draws = zip(source, indices(len(xt), half, self.seed + 1), strict=True)
         method.train()
         method.begin(xs, ys, xt)
-        for step in range(self.steps):
-            i, j = (index.to(xs.device) for index in next(draws))
+        training = Training(method, optimiser, annealing, (xs, ys, xt), [] if watched is None else watched)
+        done = 0 if checkpoint is None else checkpoint.resume(training)
+        for step, drawn in enumerate(islice(draws, done, self.steps), start=done):
+            i, j = (index.to(xs.device) for index in drawn)
             objectives = method.objectives(self._batch(xs[i], ys[i], xt[j], j, step / self.steps))
             while objective := self._next(objectives, xs.device):
                 if not torch.isfinite(objective.loss):
@@ -128,6 +146,8 @@ class Trainer:
             if self.watch_every and (step + 1) % self.watch_every == 0:
                 watch(step + 1)
                 method.train()
+            if checkpoint is not None:
+                checkpoint.after(step + 1, training)
         method.finish(xs, xt)
 
     def _batch(self, xs: Tensor, ys: Tensor, xt: Tensor, it: Tensor, progress: float) -> Batch:
@@ -155,11 +175,17 @@ class Learner:
         Where to train: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     watched : ndarray, optional
         Target samples to predict along the way (see `Trainer`), without labels.
+    checkpoint : Checkpoint, optional
+        Keeps the state of training, and has it go on from there.
+    judge : Judge, optional
+        Scores the iterates along the way and the last; where it chooses, the best of them is what predicts afterwards.
 
     Attributes
     ----------
     trace_ : list of (int, ndarray)
         Steps done, and the classes of the watched samples then.
+    scores_ : dict of str to list of (int, float)
+        Steps done, and what each validator said then.
     """
 
     def __init__(
@@ -170,8 +196,12 @@ class Learner:
         backbone: Callable[[], Backbone],
         device: str,
         watched: np.ndarray | None = None,
+        checkpoint: Checkpoint | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self.watched = watched
+        self.checkpoint = checkpoint
+        self.judge = judge
         self.method = method
         self.trainer = trainer
         self.backbone = backbone
@@ -181,18 +211,84 @@ class Learner:
         """Train on source samples and labels and on target samples, images or features of a frozen backbone."""
         self.classes_, encoded = np.unique(ys, return_inverse=True)
         xs, xt = resident(Xs, self.device), resident(Xt, self.device)
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        labels = torch.tensor(encoded, device=self.device)
+        waiting = nullcontext() if self.checkpoint is None else self.checkpoint.listening()
+        with waiting, torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.trainer.seed)
             self.method_ = self._prepared(xs, xt).to(self.device)
-            self.trace_: list[tuple[int, np.ndarray]] = []
-            self.trainer.train(self.method_, xs, torch.tensor(encoded, device=self.device), xt, self._watch)
+            self._sees_watched = self.watched is Xt
+            self._seen: list[Any] = []  # of (step, predicted classes, scores, value, weights of the best so far)
+            self.trainer.train(self.method_, xs, labels, xt, partial(self._watch, xs, xt), self._seen, self.checkpoint)
         self.method_.eval()
+        if self.judge is not None and self.watched is not None:
+            if not self._seen or self._seen[-1][0] != self.trainer.steps:
+                self._look(self.method_, self.watched, xs, xt, self.trainer.steps)
+            for *_, weights in self._seen:
+                if weights is not None:
+                    self.method_.load_state_dict(weights)
         return self
 
-    def _watch(self, step: int) -> None:
-        if self.watched is not None:
-            self.method_.eval()
-            self.trace_.append((step, self.predict(self.watched)))
+    def _watch(self, xs: Tensor, xt: Tensor, step: int) -> None:
+        if self.watched is None:
+            return
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            method = self.method_
+            if type(method).finish is not DeepMethod.finish:
+                method = deepcopy(method, {id(samples): samples for samples in (xs, xt)})
+                method.finish(xs, xt)
+            self._look(method.eval(), self.watched, xs, xt, step)
+
+    def _look(self, method: DeepMethod, watched: np.ndarray, xs: Tensor, xt: Tensor, step: int) -> None:
+        """Note what `method` predicts after `step` steps, what is said of it, and its weights if it is the best."""
+        logits = self._mapped(method.classify, watched)
+        predicted = self._decided(logits)
+        if self.judge is None:
+            self._seen.append((step, predicted, {}, None, None))
+            return
+        scores = self.judge.scores(self._candidate(method, self.judge, xs, xt, logits if self._sees_watched else None))
+        value = self.judge.value(scores, predicted)
+        best = self.judge.chooses and value > max((before for *_, before, _ in self._seen), default=-np.inf)
+        if best:
+            self._seen[:] = [(*rest, None) for *rest, _ in self._seen]
+        self._seen.append((step, predicted, scores, value, deepcopy(method.state_dict()) if best else None))
+
+    def _candidate(
+        self, method: DeepMethod, judge: Judge, xs: Tensor, xt: Tensor, logits: np.ndarray | None
+    ) -> Candidate:
+        """Return what the validators see of `method`; source samples go through the classifier of the target.
+
+        `logits` are those of the target, where they are known already.
+        """
+
+        def features(X: np.ndarray | Tensor) -> np.ndarray:
+            return self._mapped(lambda batch: method.network(batch).features, X)
+
+        def log_probabilities(logits: np.ndarray) -> np.ndarray:
+            likelihood: np.ndarray = log_softmax(logits.astype(np.float64), axis=1)
+            return likelihood
+
+        held = judge.held
+        own = np.searchsorted(self.classes_, held.y)
+        return Candidate(
+            source=features(xs),
+            held=features(held.x),
+            held_y=held.y,
+            losses=-log_probabilities(self._mapped(method.classify, held.x))[np.arange(len(own)), own],
+            target=features(xt),
+            P=np.exp(log_probabilities(self._mapped(method.classify, xt) if logits is None else logits)),
+            few=judge.few,
+        )
+
+    @property
+    def trace_(self) -> list[tuple[int, np.ndarray]]:
+        """Steps done, and the classes of the watched samples then."""
+        return [(step, predicted) for step, predicted, *_ in self._seen]
+
+    @property
+    def scores_(self) -> dict[str, list[tuple[int, float]]]:
+        """Steps done, and what each validator said then."""
+        names = dict.fromkeys(name for _, _, scores, *_ in self._seen for name in scores)
+        return {name: [(step, said[name]) for step, _, said, *_ in self._seen if name in said] for name in names}
 
     def logits(self, X: np.ndarray) -> np.ndarray:
         """Return the method's logits (n, classes) on samples of the target."""
@@ -202,14 +298,17 @@ class Learner:
         """Return the network's features (n, width), where the domains are aligned."""
         return self._mapped(lambda batch: self.method_.network(batch).features, X)
 
-    def _mapped(self, function: Callable[[Tensor], Tensor], X: np.ndarray) -> np.ndarray:
+    def _mapped(self, function: Callable[[Tensor], Tensor], X: np.ndarray | Tensor) -> np.ndarray:
         with torch.no_grad():
-            batches = resident(X, self.device).split(SCORING_BATCH)
+            batches = (X if isinstance(X, Tensor) else resident(X, self.device)).split(SCORING_BATCH)
             return torch.cat([function(batch).float().cpu() for batch in batches]).numpy()
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return the class of each sample."""
-        predicted: np.ndarray = self.classes_[self.logits(X).argmax(1)]
+        return self._decided(self.logits(X))
+
+    def _decided(self, logits: np.ndarray) -> np.ndarray:
+        predicted: np.ndarray = self.classes_[logits.argmax(1)]
         return predicted
 
     def _prepared(self, xs: Tensor, xt: Tensor) -> DeepMethod:

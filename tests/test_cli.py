@@ -252,7 +252,7 @@ class TestReport:
 
 
 @pytest.mark.parametrize(
-    ("kind", "group"), [("methods", "method"), ("datasets", "dataset"), ("backbones", "backbone"),
+    ("kind", "group"), [("methods", "method"), ("datasets", "dataset"), ("backbones", "backbone"), ("selections", "selection"),
                         ("experiments", "experiment")]
 )  # fmt: skip
 def test_list_names_and_describes_everything(kind: str, group: str, capsys: pytest.CaptureFixture[str]) -> None:

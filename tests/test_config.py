@@ -2,8 +2,9 @@
 
 import pytest
 from hydra import compose
+from omegaconf import OmegaConf
 
-from tda.config import Sweep, by_dataset, complete, composer, digest, identity, seeded, setting
+from tda.config import Sweep, address, by_dataset, complete, composer, digest, identity, seeded, setting
 from tda.errors import UsageError
 
 
@@ -26,6 +27,19 @@ def test_the_plan_is_what_hydra_composes() -> None:
     with composer():
         for cell in cells:
             assert complete(compose("config", list(cell.overrides))) == cell.config
+
+
+def test_the_plan_knows_where_each_record_will_be() -> None:
+    plan = Sweep(["method=tca,dann,target_only", "seed=range(2)", "task=O-P,P-S"])
+    assert [cell.address for cell in plan.cells] == [address(cell.config) for cell in plan.cells]
+
+
+def test_a_parameter_may_depend_on_the_task() -> None:
+    """Then the tasks of a method cannot be planned from one of them."""
+    OmegaConf.register_new_resolver("index", lambda task: ["O-P", "P-S"].index(task) + 5, replace=True)
+    plan = Sweep(["method=pca", "method.dim='${index:${task}}'", "task=O-P,P-S"])
+    assert [cell.config.method.dim for cell in plan.cells] == [5, 6]
+    assert [cell.address for cell in plan.cells] == [address(cell.config) for cell in plan.cells]
 
 
 def test_key_ignores_runtime_results_and_labels() -> None:
@@ -74,21 +88,15 @@ def test_setting_leaves_out_task_and_seed(composed: None) -> None:
     one = complete(compose("config", ["method=dann", "task=O-P", "seed=1"]))
     two = complete(compose("config", ["method=dann", "task=S-P", "seed=2"]))
     assert setting(one) == setting(two)
-    assert seeded(one)
-    assert not seeded(complete(compose("config", ["method=tca", "task=O-P"])))
+    assert seeded(one, identity(one))
+    shallow = complete(compose("config", ["method=tca", "task=O-P"]))
+    assert not seeded(shallow, identity(shallow))
 
 
 def test_auto_takes_the_datasets_choice_for_the_methods_half(composed: None) -> None:
     assert complete(compose("config", ["method=tca", "task=O-P"])).backbone.name == "pixels"
     assert complete(compose("config", ["method=dann", "task=O-P"])).backbone.name == "lenet"
     assert complete(compose("config", ["method=dann", "task=O-P", "backbone=pixels"])).backbone.name == "pixels"
-
-
-def test_only_is_the_smallest_grid_with_the_missing_cells() -> None:
-    plan = Sweep(["method=one_nn,tca,coral", "task=O-P,P-O"])
-    grid, launched = plan.only([cell for cell in plan.cells if cell.config.method.name == "tca"])
-    assert launched == 2
-    assert grid == ["task=O-P,P-O", "method=tca", "hydra.sweeper.params=null"]
 
 
 def test_datasets_are_swept_one_by_one() -> None:

@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 
-from tda.cache import atomic, built
+from tda.cache import atomic, built, digest
 from tda.errors import UsageError
-from tda.store import Record, Store
+from tda.store import Record, Store, mixed
+
+CONFIG = {"method": {"dim": 30}}
 
 
 def record(**changes: Any) -> Record:
     fields: dict[str, Any] = {
-        "key": "0123456789abcdef", "setting": "s", "dataset": "digits", "source": "O", "target": "P", "task": "O-P",
+        "key": digest(CONFIG), "setting": "s", "dataset": "digits", "source": "O", "target": "P", "task": "O-P",
         "backbone": "pixels", "method": "tca", "label": "TCA", "baseline": "one_nn", "seed": None, "protocol": "last",
         "status": "ok", "accuracy": 50.0, "accuracy_per_class": {"0": 50.0}, "curve": None, "oracle_best": None, "distances": {}, "scored": 10, "data": {}, "skipped": [], "seconds": 0.1,
-        "error": None, "traceback": None, "config": {"method": {"dim": 30}}, "versions": {}, "commit": None,
+        "error": None, "traceback": None, "config": CONFIG, "versions": {}, "commit": None,
         "created": "2026-01-01T00:00:00+00:00",
     }  # fmt: skip
     return Record(**(fields | changes))
@@ -31,7 +33,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert store.get("digits", "tca", "O-P", kept.key) == kept
     assert store.get("digits", "tca", "O-P", "another") is None
     assert list(store.all()) == [kept]
-    assert os.listdir(tmp_path / "records" / "digits" / "tca") == ["O-P-0123456789abcdef.json"]
+    assert os.listdir(tmp_path / "records" / "digits" / "tca") == [f"O-P-{kept.key}.json"]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,33 @@ def test_a_file_that_is_no_record_is_named_and_passed_over(
     bad.write_bytes(content)
     assert list(store.all()) == [record()]
     assert "O-S-bad.json is passed over" in caplog.text
+    assert bad.read_bytes() == content
     assert store.get("digits", "tca", "O-S", "bad") is None
+    assert not bad.exists()
+    assert (tmp_path / "set-aside" / "digits" / "tca" / "O-S-bad.0.json").read_bytes() == content
+
+
+def test_what_is_set_aside_replaces_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    bad = store.path("digits", "tca", "O-S", "bad")
+    for content in ("one", "two"):
+        bad.parent.mkdir(parents=True, exist_ok=True)
+        bad.write_text(content)
+        assert store.get("digits", "tca", "O-S", "bad") is None
+    assert [path.read_text() for path in sorted((tmp_path / "set-aside").rglob("*.json"))] == ["one", "two"]
+
+
+def test_records_of_data_that_changed_are_counted() -> None:
+    config = {"dataset": {"size": 256}}
+    one, two = (
+        record(config=config, data={"O": o, "P": "p"}, created=f"2026-01-0{day}") for day, o in ((1, "a"), (2, "b"))
+    )
+    (said,) = mixed([one, two, two])
+    assert said.startswith(
+        "digits O has changed between runs: 1 of 3 records were made of other files (up to 2026-01-01)"
+    )
+    assert mixed([two, two]) == []
+    assert mixed([one, record(config={"dataset": {"size": 32}}, data={"O": "c"})]) == []
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

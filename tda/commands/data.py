@@ -136,11 +136,12 @@ def dataset_of(name: str, data: Path, overrides: Sequence[str]) -> "Dataset":
     """Build a data set of the configuration, its files below `data`."""
     from hydra import compose
 
-    from tda.config import build, changed, composer, usage_errors
+    from tda.config import build, composer, usage_errors
 
     sources_of(name)
     typed = [f"dataset={name}", *overrides]
     with usage_errors(typed), composer():
-        config = changed(compose("config", typed), {"runtime": {"data": str(data)}})
+        config = compose("config", typed)
+        config.runtime.data = str(data)
         dataset: Dataset = build(config.dataset, "dataset", config.allow_external)
     return dataset

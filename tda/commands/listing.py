@@ -7,14 +7,20 @@ from pathlib import Path
 from tda.commands import Commands
 from tda.resources import folder
 
-LISTED = {"methods": "method", "datasets": "dataset", "backbones": "backbone", "experiments": "experiment"}
+LISTED = {
+    "methods": "method",
+    "datasets": "dataset",
+    "backbones": "backbone",
+    "selections": "selection",
+    "experiments": "experiment",
+}
 
 
 def add(commands: Commands) -> None:
     """Add this command's parser."""
     command = commands.add_parser(
         "list",
-        help="what there is: methods, datasets, backbones, experiments",
+        help="what there is: methods, datasets, backbones, selections, experiments",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="List what can be named in `tda run`, one line each.",
         epilog="examples:\n  tda list methods\n  tda list datasets",

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
+from typing import TYPE_CHECKING
 
 from tda import report
 from tda.commands import Commands
 from tda.errors import UsageError
 from tda.resources import folder
-from tda.store import Store
+from tda.store import Record, Store, mixed
+
+if TYPE_CHECKING:
+    from tda.config import Sweep
 
 
 def add(commands: Commands) -> None:
@@ -58,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     if flags.run:
         overrides.append("hydra.mode=RUN")
     if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
-        launch([*flags.overrides, *(word for word in arguments if word not in flags.overrides)], overrides)
+        show([*flags.overrides, *(word for word in arguments if word not in flags.overrides)], overrides)
         return 0
     return max(sweep(one) for one in by_dataset(overrides))
 
@@ -68,37 +72,48 @@ def sweep(overrides: Sequence[str]) -> int:
     from tda.config import Sweep
 
     plan = Sweep(overrides)
-    config = plan.cells[0].config
-    store = Store(config.results)
-    store.check_writable()
-    wanted = {cell.address: cell.config.method for cell in plan.cells}
-    done = {place for place in wanted if (record := store.get(*place)) is not None and record.status == "ok"}
-    missing = [cell for cell in plan.cells if cell.address not in done]
-    print(f"{len(wanted)} cells: {len(done)} done already, {len(wanted) - len(done)} to run", file=sys.stderr)
-    if missing:
-        grid, launched = plan.only(missing)
-        launch([*grid, f"hydra.callbacks.progress.cells={launched}"], overrides)
-    records = [
-        replace(record, label=method.label, baseline=method.run.baseline)
-        for place, method in wanted.items()
-        if (record := store.get(*place)) is not None
-    ]
+    records = computed(plan, overrides)
     if records:
         command = shlex.join(["tda", "run", *overrides])
-        written = report.write(records, store.results / "tables", config.name, command)
+        written = report.write(records, Path(plan.master.results) / "tables", plan.master.name, command)
         print(report.render(report.tables(records), "text"))
         print("written: " + ", ".join(map(str, written)), file=sys.stderr)
+    for warning in mixed(records):
+        print(warning, file=sys.stderr)
     failed = [record for record in records if record.status == "failed"]
     for record in failed:
         print(f"failed: {record.task} {record.label}: {record.error}", file=sys.stderr)
-    lost = len(wanted) - len(records)
+    lost = len({cell.address for cell in plan.cells}) - len(records)
     if lost:
         print(f"{lost} cells left no record; the same command runs them again", file=sys.stderr)
     return int(bool(failed or lost))
 
 
-def launch(arguments: Sequence[str], typed: Sequence[str]) -> None:
-    """Hand `arguments` over to Hydra, which calls `tda.run.main` for each cell; `typed` is what errors speak of."""
+def computed(plan: "Sweep", overrides: Sequence[str]) -> list[Record]:
+    """Run the cells of a grid that the store does not have yet, and return the records of all that have one."""
+    from tda.config import usage_errors
+    from tda.launch import launch
+
+    store = Store(plan.master.results)
+    store.check_writable()
+    wanted = {cell.address: cell for cell in plan.cells}
+    done = {place for place in wanted if (record := store.get(*place)) is not None and record.status == "ok"}
+    if plan.master.keep_features:
+        done = {place for place in done if store.embedding(*place).exists()}
+    missing = [cell for place, cell in wanted.items() if place not in done]
+    print(f"{len(wanted)} cells: {len(done)} done already, {len(missing)} to run", file=sys.stderr)
+    if missing:
+        with usage_errors(overrides):
+            launch(plan, missing)
+    return [
+        replace(record, label=cell.label, baseline=cell.baseline)
+        for place, cell in wanted.items()
+        if (record := store.get(*place)) is not None
+    ]
+
+
+def show(arguments: Sequence[str], typed: Sequence[str]) -> None:
+    """Let Hydra answer its own flags: ``--cfg``, ``--info``, ``--hydra-help``; `typed` is what errors speak of."""
     import hydra
 
     from tda.config import usage_errors

@@ -2,25 +2,31 @@
 
 import csv
 import hashlib
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Literal, NamedTuple
 from zipfile import BadZipFile
 
 import h5py
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 from sklearn.preprocessing import normalize
 
 from tda.data.base import Dataset
+from tda.data.matlab import read_v5
 from tda.errors import UsageError, unknown
 from tda.task import Domain
 
 Arrays = Mapping[str, np.ndarray]
+UNREADABLE = (  # what the libraries below raise on a damaged file
+    OSError, ValueError, LookupError, TypeError, EOFError, SyntaxError, RuntimeError, MemoryError, BadZipFile,
+    SafetensorError, TokenError, zlib.error, struct.error,
+)  # fmt: skip
 
 
 class Features(Dataset):
@@ -152,8 +158,9 @@ def read(root: Path, place: str) -> Samples:
     try:
         arrays = reader(path, root / keys)
         content = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    except (OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile, MatReadError, SafetensorError) as error:
-        raise UsageError(f"cannot read features from {str(path)!r}: {str(error) or type(error).__name__}") from error
+    except UNREADABLE as error:
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise UsageError(f"cannot read features from {str(path)!r}: {why}") from error
     x, y = chosen(arrays, keys if "," in keys else "", path)
     return Samples(*samples(x, y, path), content + keys)
 
@@ -198,7 +205,7 @@ def read_mat(path: Path, _: Path) -> Arrays:
     if h5py.is_hdf5(path):
         with h5py.File(path) as file:
             return {key: file[key][()].T for key in file if isinstance(file[key], h5py.Dataset)}
-    return {key: value for key, value in loadmat(path).items() if not key.startswith("__")}
+    return read_v5(path.read_bytes())
 
 
 def read_npz(path: Path, _: Path) -> Arrays:

@@ -271,7 +271,7 @@ def fingerprint(listing: Sequence[Listed], root: Path, size: int, resize: Resize
         try:
             status = path.stat()
             state = f"{status.st_size} {status.st_mtime_ns}"
-        except OSError:
+        except (OSError, ValueError):  # the latter for a name that no file can have
             state = "missing"
         parts.append(f"{os.path.relpath(path, root)} {label} {state}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

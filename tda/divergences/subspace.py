@@ -137,10 +137,17 @@ def disagreement(Xs: np.ndarray, Xt: np.ndarray, most: int) -> np.ndarray:
 def agreeing_dim(Xs: np.ndarray, Xt: np.ndarray, most: int, *, tolerance: float = 0.005) -> int:
     """Return the least dimension at which the disagreement measure is 1 (to `tolerance`), or `most` if none is.
 
-    More dimensions keep more variance; beyond this one the domains' subspaces hold orthogonal directions.
+    More dimensions keep more variance; beyond this one the domains' subspaces hold orthogonal directions. The few
+    leading components are looked at first, then twice as many, until the measure is 1.
     """
-    reached = np.flatnonzero(disagreement(Xs, Xt, most) >= 1 - tolerance)
-    return int(reached[0]) + 1 if len(reached) else most
+    few = min(50, most)
+    while True:
+        reached = np.flatnonzero(disagreement(Xs, Xt, few) >= 1 - tolerance)
+        if len(reached):
+            return int(reached[0]) + 1
+        if few == most:
+            return most
+        few = min(2 * few, most)
 
 
 def rank_of_domain(Xs: np.ndarray, Xt: np.ndarray, dim: int) -> float:

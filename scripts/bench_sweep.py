@@ -1,0 +1,118 @@
+"""Time a simulated sweep: planning, overhead per cell, reading the store and making the table, as the sweep grows.
+
+The method does nothing, so that all there is to measure is what the runner adds::
+
+    python scripts/bench_sweep.py --cells 1000 10000 100000 --csv results/benches/sweep.csv
+"""
+
+import argparse
+import csv
+import os
+import platform
+import time
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from tda import report
+from tda.config import Sweep
+from tda.launch import launch
+from tda.methods.shallow.base import ShallowMethod
+from tda.store import Store
+
+DOMAINS = 5  # 20 tasks
+METHODS = 10
+CLASSES = 4
+
+
+class Nothing(ShallowMethod):
+    """Say class 0 of everything."""
+
+    def __init__(self, *, seed: int) -> None:
+        self.seed = seed
+
+    def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> Self:
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return np.zeros(len(X), dtype=np.int64)
+
+
+def prepare(folder: Path) -> list[str]:
+    """Write the data set and the methods, and return the overrides that sweep them."""
+    (folder / "data").mkdir()
+    (folder / "conf" / "method").mkdir(parents=True)
+    for domain in range(DOMAINS):
+        y = np.arange(40) % CLASSES
+        np.savez(folder / "data" / f"d{domain}.npz", features=np.eye(40, 8), labels=y)
+    for method in range(METHODS):
+        (folder / "conf" / "method" / f"nothing_{method}.yaml").write_text(
+            f"defaults: [/kind/shallow@_here_, _self_]\nname: nothing_{method}\nlabel: Nothing {method}\n"
+            "_target_: bench_sweep.Nothing\nseed: ${seed}\n"
+        )
+    methods = ",".join(f"nothing_{method}" for method in range(METHODS))
+    return [
+        "dataset=features", f"dataset.root={folder / 'data'}", f"method={methods}", "allow_external=true",
+        f"hydra.searchpath=[file://{folder / 'conf'}]",
+    ]  # fmt: skip
+
+
+class Times(NamedTuple):
+    """What a sweep of `cells` cells takes, in seconds; all but `running_wall` are of this process on one core."""
+
+    cells: int
+    planning: float
+    running: float
+    running_wall: float
+    reading: float
+    table: float
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Return the processor's and the wall's seconds that a call takes, and what it returns."""
+    started = time.process_time(), time.perf_counter()
+    value = call()
+    return time.process_time() - started[0], time.perf_counter() - started[1], value
+
+
+def measured(cells: int, folder: Path) -> Times:
+    """Sweep that many cells into an empty results folder and make the table, each step timed."""
+    overrides = [*prepare(folder), f"seed=range({cells // (DOMAINS * (DOMAINS - 1) * METHODS)})"]
+    planning, _, plan = timed(lambda: Sweep([*overrides, f"results={folder / 'results'}"]))
+    assert len({cell.address for cell in plan.cells}) == cells
+    running, running_wall, _ = timed(lambda: launch(plan, plan.cells))
+    store = Store(folder / "results")
+    reading, _, records = timed(lambda: list(store.all()))
+    assert len(records) == cells
+    table, _, made = timed(lambda: report.render(report.tables(records), "text"))
+    assert made.count("Nothing") == METHODS
+    return Times(cells, planning, running, running_wall, reading, table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=int, nargs="+", default=[1000, 10_000], help="multiples of 200")
+    parser.add_argument("--csv", type=Path, help="write the numbers there too")
+    options = parser.parse_args()
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} at the start")
+    print("            a cell, ms                       all, s")
+    print("   cells    planning  running  (wall)    reading   table")
+    rows = []
+    for cells in options.cells:
+        with TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+            rows.append(measured(cells, Path(folder)))
+        a_cell = "".join(f"{1e3 * seconds / cells:9.2f}" for seconds in rows[-1][1:4])
+        print(f"{cells:8d} {a_cell}  {rows[-1].reading:9.2f}{rows[-1].table:8.2f}", flush=True)
+    if options.csv:
+        with options.csv.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(Times._fields)
+            writer.writerows((row.cells, *(round(seconds, 3) for seconds in row[1:])) for row in rows)
+
+
+if __name__ == "__main__":
+    main()

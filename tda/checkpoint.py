@@ -1,0 +1,229 @@
+"""A training run that can be stopped and gone on with: its state in one file, and signals that wait for a step."""
+
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tda.cache import atomic
+from tda.errors import Terminated
+
+FORMAT = "1"
+MODULES_OWN = set(vars(nn.Module())) - {"training"}
+log = logging.getLogger(__name__)
+
+
+class Training(NamedTuple):
+    """All that changes while a method is trained.
+
+    What draws the samples is not here: it depends on the seed and the number of steps alone, and is gone through again.
+    """
+
+    method: nn.Module
+    optimiser: torch.optim.Optimizer
+    annealing: torch.optim.lr_scheduler.LRScheduler
+    given: Sequence[Tensor]  # the training samples, which a method may hold on to
+    watched: list[Any]  # what was seen along the way
+
+    def state(self) -> dict[str, Any]:
+        """Return all of it as containers of numbers, words and tensors."""
+        device = self.given[0].device
+        return {
+            "tensors": self.method.state_dict(),
+            "attributes": {name: self._attributes(module) for name, module in self.method.named_modules()},
+            "optimiser": self.optimiser.state_dict(),
+            "annealing": self.annealing.state_dict(),
+            "watched": self.watched,
+            "random": torch.get_rng_state(),
+            "random on the device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over a state that `state` returned."""
+        device = self.given[0].device
+        self.method.load_state_dict(state["tensors"])
+        for name, module in self.method.named_modules():
+            vars(module).update(moved(state["attributes"][name], device))
+        self.optimiser.load_state_dict(state["optimiser"])
+        for parameter, kept in self.optimiser.state.items():
+            for name, value in kept.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    kept[name] = torch.empty_like(parameter).copy_(value)  # a fused step reads both in one order
+        self.annealing.load_state_dict(state["annealing"])
+        self.watched[:] = state["watched"]
+        torch.set_rng_state(state["random"])
+        if state["random on the device"] is not None:
+            torch.cuda.set_rng_state(state["random on the device"], device)
+
+    def _attributes(self, module: nn.Module) -> dict[str, Any]:
+        samples = {id(tensor) for tensor in self.given}
+        own = {name: value for name, value in vars(module).items() if name not in MODULES_OWN}
+        return {name: value for name, value in own.items() if id(value) not in samples and is_plain(value)}
+
+
+class Checkpoint:
+    """The file of a run's state: when it is written, and whether it is of this very run.
+
+    Parameters
+    ----------
+    path : Path
+        The file. Safetensors, with what is no tensor as JSON in its metadata: nothing in it is ever run.
+    every : float
+        Seconds from one save to the next; 0: only when the process is told to stop.
+
+    Attributes
+    ----------
+    made_of : mapping of str to str
+        All that the state depends on; a file of anything else is not gone on with.
+    """
+
+    def __init__(self, path: Path, every: float) -> None:
+        self.path = path
+        self.every = every
+        self.made_of: Mapping[str, str] = {}
+        self._told: int | None = None
+        self._saved = time.monotonic()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Let SIGTERM and Ctrl-C wait for the end of a step; when they come again, they act at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def told(number: int, _: FrameType | None) -> None:
+            self._told = number
+            signal.signal(number, before[number])
+
+        before: dict[int, Any] = {n: signal.getsignal(n) or signal.SIG_DFL for n in (signal.SIGTERM, signal.SIGINT)}
+        for number in before:
+            signal.signal(number, told)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def resume(self, training: Training) -> int:
+        """Restore the state that was saved, and return the number of steps done; 0 where there is none of this run."""
+        if not self.path.exists():
+            return 0
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                said = file.metadata() or {}
+                if said.get("format") != FORMAT:
+                    raise ValueError(f"not a checkpoint of format {FORMAT}")
+                differing = unlike(json.loads(said["made_of"]), self.made_of)
+                if differing:
+                    raise ValueError(f"made with another {differing}")
+                state = unpacked(json.loads(said["state"]), file.get_tensor)
+        except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+            log.warning("%s is not gone on with, training starts anew: %s", self.path, error)
+            return 0
+        training.restore(state)
+        steps = int(said["steps"])
+        log.warning("%s: training goes on from step %d", self.path, steps)
+        return steps
+
+    def after(self, step: int, training: Training) -> None:
+        """Save the state after `step` steps if it is time to, or if the process is told to stop, which it then does.
+
+        Raises
+        ------
+        Terminated, KeyboardInterrupt
+            After SIGTERM; after Ctrl-C.
+        """
+        if self._told is None and not 0 < self.every <= time.monotonic() - self._saved:
+            return
+        tensors: dict[str, Tensor] = {}
+        state = packed(training.state(), tensors)
+        said = {"format": FORMAT, "steps": str(step), "made_of": json.dumps(self.made_of), "state": json.dumps(state)}
+        self._saved = time.monotonic()
+        try:
+            with atomic(self.path) as path:
+                save_file(tensors, path, said)
+        except (OSError, SafetensorError) as error:
+            log.warning("%s cannot be written: %s", self.path, error)
+        self._stop_if_told()
+
+    def close(self) -> None:
+        """Remove the file once it is not needed any more, and stop if the process was told to after the last step."""
+        self.path.unlink(missing_ok=True)
+        self._stop_if_told()
+
+    def _stop_if_told(self) -> None:
+        if self._told is not None:
+            raise Terminated if self._told == signal.SIGTERM else KeyboardInterrupt
+
+
+def unlike(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """Return the names of what differs, separated by commas."""
+    return ", ".join(key for key in sorted({*one, *other}) if one.get(key) != other.get(key))
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether a value is a tensor, an array, a number, a word or None, or a container of such."""
+    if type(value) in (list, tuple):
+        return all(map(is_plain, value))
+    if isinstance(value, dict):
+        return all(is_plain(key) and is_plain(part) for key, part in value.items())
+    return value is None or isinstance(value, bool | int | float | str | Tensor | np.ndarray)
+
+
+def packed(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Return a plain value as JSON has it, its tensors put into `tensors` under the numbers that stand for them.
+
+    Examples
+    --------
+    >>> tensors = {}
+    >>> packed({0: (1.5, torch.ones(2))}, tensors)
+    {'dict': [[0, {'tuple': [1.5, {'tensor': '0'}]}]]}
+    >>> tensors
+    {'0': tensor([1., 1.])}
+    """
+    if isinstance(value, Tensor | np.ndarray):
+        name = str(len(tensors))
+        tensors[name] = torch.as_tensor(value).detach().cpu().clone(memory_format=torch.contiguous_format)
+        return {"tensor" if isinstance(value, Tensor) else "array": name}
+    if isinstance(value, dict):
+        return {"dict": [[packed(key, tensors), packed(part, tensors)] for key, part in value.items()]}
+    if isinstance(value, tuple):
+        return {"tuple": [packed(part, tensors) for part in value]}
+    if isinstance(value, list):
+        return [packed(part, tensors) for part in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def unpacked(value: Any, tensor: Callable[[str], Tensor]) -> Any:
+    """Return the plain value that `packed` was given; ``tensor(name)`` returns its tensors."""
+    if isinstance(value, list):
+        return [unpacked(part, tensor) for part in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "dict":
+        return {unpacked(key, tensor): unpacked(part, tensor) for key, part in content}
+    if kind == "tuple":
+        return tuple(unpacked(part, tensor) for part in content)
+    return tensor(content) if kind == "tensor" else tensor(content).numpy()
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    """Return a plain value with its tensors on a device."""
+    if isinstance(value, dict):
+        return {key: moved(part, device) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(moved(part, device) for part in value)
+    return value.to(device) if isinstance(value, Tensor) else value

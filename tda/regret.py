@@ -1,0 +1,289 @@
+"""How well validators choose, from records alone: what they take, its regret against the oracle, rank correlation."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata, spearmanr
+
+from tda.cache import digest
+from tda.errors import UsageError
+from tda.report.formats import aligned
+from tda.report.table import frame, row_labels
+from tda.store import Record
+
+LAST, RANDOM, ORACLE = "last", "random", "oracle"
+VALIDATORS = {
+    "source_risk": "Source risk",
+    "iwcv": "IWCV",
+    "dev": "DEV",
+    "trcv": "TrCV (few target labels)",
+    "entropy": "Entropy",
+    "infomax": "InfoMax",
+    "snd": "SND",
+    "corr_c": "Corr-C",
+    "bnm": "BNM",
+    "rankme": "RankMe",
+}
+NAMES = VALIDATORS | {LAST: "Last iterate", RANDOM: "Random pick", ORACLE: "Oracle (all target labels)"}
+LEGEND = (
+    "Accuracy of what each validator takes, in per cent, mean over pools. Regret: the pool's best accuracy less that, "
+    "in points; worst: the greatest of any pool. Spearman: rank correlation of score and accuracy within a pool, mean "
+    "over the pools where neither is constant. Pools: those that the validator can judge. Random pick: the pool's mean."
+)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What is chosen from: candidates that share all of `shared`.
+
+    Attributes
+    ----------
+    what : str
+        The candidates, in words.
+    shared : tuple of str
+        Columns of `candidates`.
+    last : bool
+        Whether only the last iterate of each run is among them.
+    """
+
+    what: str
+    shared: tuple[str, ...]
+    last: bool
+
+
+POOLS = {
+    "iterates": Pool("iterates of one run", ("dataset", "backbone", "method", "label", "run", "task", "seed"), False),
+    "settings": Pool("settings of one method", ("dataset", "backbone", "method", "task", "seed"), True),
+    "methods": Pool("methods and settings, on one backbone", ("dataset", "backbone", "deep", "task", "seed"), True),
+}
+
+
+def candidates(records: Iterable[Record]) -> pd.DataFrame:
+    """Return a row for each iterate that validators have judged, with its accuracy and their scores.
+
+    Runs that differ by what chose among their iterates alone are one run. Columns: dataset, backbone, method, label
+    (with the parameters that tell settings apart), deep (a network, whose losses are cross-entropies; those of a
+    shallow method are 0 and 1), run, task, seed, step, final, accuracy (per cent), and one for each validator.
+    """
+    judged = [record for record in records if record.scores and record.status == "ok"]
+    if not judged:
+        return pd.DataFrame()
+    runs = [trained_as(record.config) for record in judged]
+    of_all_tasks = [digest(run | {"task": None}) for run in runs]
+    cells = frame(judged).assign(config=runs, run=of_all_tasks).drop_duplicates(["run", "task", "seed"])
+    labels = row_labels(cells.drop_duplicates("run").set_index("run"))
+    return pd.DataFrame(row for cell in cells.itertuples() for row in iterates(cell, labels[cell.run]))
+
+
+def trained_as(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the weights of a run depend on: its configuration without seeds and without what chose."""
+    seedless = {
+        key: {k: v for k, v in value.items() if k != "seed"} if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key not in ("selection", "validation")
+    }
+    return seedless | {"held": config["validation"]["held"]}
+
+
+def iterates(cell: pd.Series, label: str) -> Iterator[dict[str, object]]:
+    """Yield the candidates of one run."""
+    deep = cell.curve is not None
+    curve = dict(cell.curve) if deep else {0: cell.accuracy}
+    scores = {name: dict(points) for name, points in cell.scores.items()}
+    seed = -1 if pd.isna(cell.seed) else int(cell.seed)
+    described = {"dataset": cell.dataset, "backbone": cell.backbone, "method": cell.method, "label": label}
+    for step, accuracy in curve.items():
+        said = {name: points.get(step) for name, points in scores.items()}
+        where = {"deep": deep, "run": cell.run, "task": cell.task, "seed": seed, "step": step}
+        yield described | where | {"final": step == max(curve), "accuracy": accuracy} | said
+
+
+def judgements(records: Iterable[Record], over: str) -> pd.DataFrame:
+    """Return a row for each pool and validator: what it takes, that one's accuracy, regret and rank correlation.
+
+    Parameters
+    ----------
+    records : iterable of Record
+        Made with ``selection=scores``, or with any but ``last``.
+    over : str
+        One of `POOLS`.
+
+    Raises
+    ------
+    UsageError
+        If there is no pool of at least two candidates.
+    """
+    pool = POOLS[over]
+    every = candidates(records)
+    made: list[dict[str, object]] = []
+    if not every.empty:
+        every = every[every["final"]] if pool.last else every
+        for shared, part in every.groupby(list(pool.shared), sort=False):
+            if len(part) > 1:
+                made += [dict(zip(pool.shared, shared, strict=True)) | one for one in judged(part, not pool.last)]
+    if not made:
+        raise UsageError(
+            f"nothing to choose from among {pool.what}: expected at least two that validators have judged; "
+            f"`tda run selection=scores` makes such records"
+        )
+    return pd.DataFrame(made).astype({"step": "Int64"})
+
+
+def judged(pool: pd.DataFrame, has_last: bool) -> Iterator[dict[str, object]]:
+    """Yield what each validator makes of one pool, and the last iterate, a random pick and the oracle."""
+    accuracy = pool["accuracy"].to_numpy(dtype=float)
+    best = accuracy.max()
+
+    def took(name: str, row: int, correlation: float | None) -> dict[str, object]:
+        one = pool.iloc[row]
+        return {
+            "validator": name, "candidates": len(pool), "took": one["label"], "step": int(one["step"]),
+            "accuracy": accuracy[row], "regret": best - accuracy[row], "spearman": correlation,
+        }  # fmt: skip
+
+    yield took(ORACLE, int(accuracy.argmax()), None)
+    for name in VALIDATORS:
+        scores = pool[name].to_numpy(dtype=float) if name in pool else np.array([np.nan])
+        if not np.isnan(scores).any():
+            constant = np.ptp(scores) == 0 or np.ptp(accuracy) == 0
+            yield took(name, int(scores.argmax()), None if constant else float(spearmanr(scores, accuracy).statistic))
+    if has_last:
+        yield took(LAST, len(pool) - 1, None)
+    mean = float(accuracy.mean())
+    yield took(RANDOM, 0, None) | {"took": None, "step": None, "accuracy": mean, "regret": best - mean}
+
+
+def summary(made: pd.DataFrame) -> pd.DataFrame:
+    """Return each validator's mean accuracy, mean and worst regret, mean rank correlation, and number of pools."""
+    grouped = made.astype({"spearman": float}).groupby("validator", sort=False)
+    columns = {
+        "accuracy": ("accuracy", "mean"),
+        "regret": ("regret", "mean"),
+        "worst": ("regret", "max"),
+        "spearman": ("spearman", "mean"),
+        "pools": ("regret", "size"),
+    }
+    return grouped.agg(**columns).sort_values("regret", kind="stable")
+
+
+def by_method(made: pd.DataFrame) -> pd.DataFrame:
+    """Return each validator's mean regret, validators x methods; empty where pools hold several methods."""
+    if "method" not in made:
+        return pd.DataFrame()
+    order = summary(made).index
+    column = "label" if "label" in made else "method"
+    return made.pivot_table(index="validator", columns=column, values="regret", sort=False).reindex(order)
+
+
+def same_on_every_task(records: Iterable[Record]) -> pd.DataFrame:
+    """Return, for each method, the one setting that each validator takes for all tasks, and the oracle's.
+
+    Scores of different tasks are of different scales, so that a validator takes the setting of the best mean rank over
+    tasks and seeds; the oracle takes that of the best mean accuracy. Columns: dataset, backbone, method, validator,
+    took, accuracy and regret, both means over tasks and seeds. Only settings that were run on every task and seed take
+    part, two at least.
+    """
+    every = candidates(records)
+    made = []
+    if every.empty:
+        return pd.DataFrame()
+    for (dataset, backbone, method), part in every[every["final"]].groupby(["dataset", "backbone", "method"]):
+        cells = part.pivot(index=["task", "seed"], columns="label", values="accuracy").dropna(axis=1)
+        if cells.shape[1] < 2:
+            continue
+        means = cells.mean()
+        for name in (ORACLE, *VALIDATORS):
+            scores = scores_of(part, name, cells)
+            if name == ORACLE or scores is not None:
+                ranks = means if scores is None else rankdata(scores, axis=1).mean(axis=0)
+                taken = cells.columns[np.argmax(ranks)]
+                made.append(
+                    {
+                        "dataset": dataset, "backbone": backbone, "method": method, "validator": name, "took": taken,
+                        "accuracy": means[taken], "regret": means.max() - means[taken],
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(made)
+
+
+def scores_of(part: pd.DataFrame, validator: str, like: pd.DataFrame) -> pd.DataFrame | None:
+    """Return a validator's scores, arranged as `like`; None where one is missing."""
+    if validator not in part:
+        return None
+    scores = part.pivot(index=["task", "seed"], columns="label", values=validator).reindex_like(like)
+    return None if scores.isna().any(axis=None) else scores
+
+
+class Lines(NamedTuple):
+    """A small table: the head, then the lines; the first `names` columns hold words."""
+
+    caption: str
+    lines: list[list[str]]
+    names: int = 1
+
+
+def text(table: Lines) -> str:
+    """Return a small table for a terminal."""
+    head, *rest = aligned(table.lines, table.names)
+    rule = "-" * max(map(len, [head, *rest]))
+    return "\n".join([table.caption, rule, head, rule, *rest, rule])
+
+
+def markdown(table: Lines) -> str:
+    """Return a small table in GitHub's Markdown."""
+    head, *rest = [[place.replace("|", r"\|") for place in line] for line in table.lines]
+    rule = [":--" if i < table.names else "--:" for i in range(len(head))]
+    return "\n".join([f"{table.caption}\n", *(f"| {' | '.join(line)} |" for line in (head, rule, *rest))])
+
+
+LAYOUTS: Mapping[str, Callable[[Lines], str]] = {"text": text, "markdown": markdown}
+FORMATS = (*LAYOUTS, "csv")
+
+
+def render(records: Sequence[Record], over: str, form: str) -> str:
+    """Return the report in one of `FORMATS`; as CSV it is all of `judgements`."""
+    made = judgements(records, over)
+    if form == "csv":
+        return str(made.to_csv(index=False, float_format="%.4f")).rstrip("\n")
+    return "\n\n".join([*map(LAYOUTS[form], parts(made, records, over)), LEGEND])
+
+
+def parts(made: pd.DataFrame, records: Sequence[Record], over: str) -> Iterator[Lines]:
+    """Yield the tables of the report: all pools together, by method, and the one setting for all tasks."""
+    pools = made.groupby(list(POOLS[over].shared), sort=False).ngroups
+    totals = [
+        [NAMES[name], f"{accuracy:.1f}", f"{regret:.2f}", f"{worst:.1f}", shown(spearman), str(count)]
+        for name, accuracy, regret, worst, spearman, count in summary(made).itertuples()
+    ]
+    head = ["Validator", "Accuracy", "Regret", "Worst", "Spearman", "Pools"]
+    yield Lines(f"{described(made)}: {pools} pools of {POOLS[over].what}", [head, *totals])
+    methods = by_method(made)
+    if methods.shape[1] > 1:
+        regrets = [[NAMES[name], *map(shown, row)] for name, *row in methods.itertuples()]
+        yield Lines("Mean regret by method", [["Validator", *methods.columns], *regrets])
+    same = same_on_every_task(records) if over == "settings" else pd.DataFrame()
+    if not same.empty:
+        taken = [
+            [one.method, one.backbone, NAMES[one.validator], one.took, f"{one.accuracy:.1f}", f"{one.regret:.2f}"]
+            for one in same.itertuples()
+        ]
+        head = ["Method", "Backbone", "Validator", "Takes", "Accuracy", "Regret"]
+        yield Lines("One setting of a method for all tasks", [head, *taken], names=4)
+
+
+def described(made: pd.DataFrame) -> str:
+    """Say what the pools are of."""
+    tasks, seeds = made["task"].nunique(), made["seed"].nunique()
+    names = "; ".join(
+        f"{dataset}, {backbone}"
+        for dataset, backbone in sorted(set(zip(made["dataset"], made["backbone"], strict=True)))
+    )
+    return f"{names}; {tasks} task{'s' * (tasks > 1)}, {seeds} seed{'s' * (seeds > 1)}"
+
+
+def shown(value: float) -> str:
+    """Return a number with two decimals, or a dash where there is none."""
+    return "-" if pd.isna(value) else f"{value:.2f}"
