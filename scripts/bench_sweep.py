@@ -7,22 +7,26 @@ The method does nothing, so that all there is to measure is what the runner adds
 
 import argparse
 import csv
+import json
 import os
 import platform
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Self
+from unittest.mock import patch
 
 import numpy as np
 
 from tda import report
-from tda.config import Sweep
+from tda.cache import digest
+from tda.config import Cell, Sweep
 from tda.launch import launch
 from tda.methods.shallow.base import ShallowMethod
-from tda.store import Store
+from tda.store import Record, Store
 
 DOMAINS = 5  # 20 tasks
 METHODS = 10
@@ -62,12 +66,17 @@ def prepare(folder: Path) -> list[str]:
 
 
 class Times(NamedTuple):
-    """What a sweep of `cells` cells takes, in seconds; all but `running_wall` are of this process on one core."""
+    """What a sweep of `cells` cells takes, in seconds; all but `wall` are of this process on one core.
+
+    `running` and `wall` are of the `run` cells that were run, `hydra` is of the same cells as jobs that do nothing.
+    """
 
     cells: int
+    run: int
     planning: float
     running: float
-    running_wall: float
+    hydra: float
+    wall: float
     reading: float
     table: float
 
@@ -79,39 +88,69 @@ def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
     return time.process_time() - started[0], time.perf_counter() - started[1], value
 
 
-def measured(cells: int, folder: Path) -> Times:
-    """Sweep that many cells into an empty results folder and make the table, each step timed."""
+def measured(cells: int, most: int, folder: Path) -> Times:
+    """Sweep that many cells into an empty results folder and make the table, each step timed.
+
+    Of a sweep of more than `most` cells, as many are run, evenly spread; the other records are copies of those.
+    """
     overrides = [*prepare(folder), f"seed=range({cells // (DOMAINS * (DOMAINS - 1) * METHODS)})"]
     planning, _, plan = timed(lambda: Sweep([*overrides, f"results={folder / 'results'}"]))
     assert len({cell.address for cell in plan.cells}) == cells
-    running, running_wall, _ = timed(lambda: launch(plan, plan.cells))
+    chosen = plan.cells[:: max(1, cells // most)]
+    running, wall, _ = timed(lambda: launch(plan, chosen))
     store = Store(folder / "results")
+    model = next(store.all())
+    with patch("tda.launch.main", lambda _: model):
+        hydra, _, _ = timed(lambda: launch(plan, chosen))
+    for cell in plan.cells:
+        copied(model, cell, store)
     reading, _, records = timed(lambda: list(store.all()))
     assert len(records) == cells
     table, _, made = timed(lambda: report.render(report.tables(records), "text"))
     assert made.count("Nothing") == METHODS
-    return Times(cells, planning, running, running_wall, reading, table)
+    return Times(cells, len(chosen), planning, running, hydra, wall, reading, table)
+
+
+def copied(model: Record, cell: Cell, store: Store) -> None:
+    """Write the record of a cell that was not run."""
+    _, method, task, key = cell.address
+    if (path := store.path(*cell.address)).exists():
+        return
+    source, _, target = task.partition("-")
+    (seed,) = (int(o.removeprefix("seed=")) for o in cell.overrides if o.startswith("seed="))
+    made_of = {**model.config, "method": {**model.config["method"], "name": method, "seed": seed}, "task": task}
+    assert digest(made_of) == key
+    setting = digest(made_of | {"method": made_of["method"] | {"seed": 0}, "task": None})
+    record = replace(
+        model, key=key, setting=setting, source=source, target=target, task=task, method=method, label=cell.label,
+        seed=seed, config=made_of,
+    )  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(record)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, nargs="+", default=[1000, 10_000], help="multiples of 200")
+    parser.add_argument("--run", type=int, default=10_000, help="run no more of them; the other records are copies")
     parser.add_argument("--csv", type=Path, help="write the numbers there too")
     options = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} at the start")
-    print("            a cell, ms                       all, s")
-    print("   cells    planning  running  (wall)    reading   table")
+    print("             a cell, ms                            all, s")
+    print("   cells  planning running (Hydra's part) (wall)  reading   table")
     rows = []
     for cells in options.cells:
         with TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
-            rows.append(measured(cells, Path(folder)))
-        a_cell = "".join(f"{1e3 * seconds / cells:9.2f}" for seconds in rows[-1][1:4])
-        print(f"{cells:8d} {a_cell}  {rows[-1].reading:9.2f}{rows[-1].table:8.2f}", flush=True)
+            rows.append(one := measured(cells, options.run, Path(folder)))
+        a_job = "{:8.2f} {:15.2f} {:7.2f}".format(
+            *(1e3 * part / one.run for part in (one.running, one.hydra, one.wall))
+        )
+        print(f"{cells:8d} {1e3 * one.planning / cells:8.2f}{a_job} {one.reading:9.2f}{one.table:8.2f}", flush=True)
     if options.csv:
         with options.csv.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(Times._fields)
-            writer.writerows((row.cells, *(round(seconds, 3) for seconds in row[1:])) for row in rows)
+            writer.writerows([round(number, 3) for number in row] for row in rows)
 
 
 if __name__ == "__main__":

@@ -216,14 +216,26 @@ def address(config: DictConfig) -> tuple[str, str, str, str]:
     return config.dataset.name, config.method.name, config.task, digest(identity(config))
 
 
-def setting(config: DictConfig) -> dict[str, Any]:
-    """Return the identity of a cell without its task and seed: what one row of a table has in common."""
-    return identity(config, seed=0) | {"task": None}
+def setting(config: DictConfig, made_of: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return what a cell has in common with the others of its row in a table, and whether the seed matters to it.
 
+    Parameters
+    ----------
+    config : DictConfig
+        The cell's.
+    made_of : mapping
+        Its identity.
 
-def seeded(config: DictConfig, made_of: Mapping[str, Any]) -> bool:
-    """Return whether the seed can change the result; `made_of` is the cell's identity."""
-    return identity(config, seed=config.seed + 1) != made_of
+    Returns
+    -------
+    dict
+        The identity without task and seed.
+    bool
+        Whether another seed gives another identity.
+    """
+    first = made_of if config.seed == 0 else identity(config, seed=0)
+    other = identity(config, seed=1) if config.seed == 0 else made_of
+    return {**first, "task": None}, first != other
 
 
 def chosen(config: DictConfig) -> dict[str, DictConfig]:

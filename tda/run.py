@@ -25,7 +25,7 @@ from tda import embedding
 from tda.backbones.features import features
 from tda.cache import digest
 from tda.checkpoint import Checkpoint
-from tda.config import build, complete, identity, seeded, selected, setting
+from tda.config import build, complete, identity, selected, setting
 from tda.data.base import Dataset
 from tda.distances import measured
 from tda.errors import UsageError
@@ -114,9 +114,10 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
         raise
     except Exception as failure:
         error, trace = reason(failure), traceback.format_exc()
+    row, seeded = setting(config, made_of)
     record = Record(
         key=key,
-        setting=digest(setting(config)),
+        setting=digest(row),
         dataset=config.dataset.name,
         source=task.source.name,
         target=task.target.name,
@@ -125,7 +126,7 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
         method=config.method.name,
         label=config.method.label,
         baseline=config.method.run.baseline,
-        seed=config.seed if seeded(config, made_of) else None,
+        seed=config.seed if seeded else None,
         protocol="oracle" if oracle else selection.protocol if isinstance(estimator, Learner) else "last",
         status="ok" if error is None else "failed",
         accuracy=accuracy,

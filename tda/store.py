@@ -58,7 +58,7 @@ class Record:
     skipped : list of str
         Files of the dataset that could not be read and were left out.
     seconds : float
-        Wall time of fit and predict.
+        Wall time of fit and predict, and of measuring distances and validators where they were asked for.
     error, traceback : str or None
         Why a cell failed.
     config : dict

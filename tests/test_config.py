@@ -4,7 +4,7 @@ import pytest
 from hydra import compose
 from omegaconf import OmegaConf
 
-from tda.config import Sweep, address, by_dataset, complete, composer, digest, identity, seeded, setting
+from tda.config import Sweep, address, by_dataset, complete, composer, digest, identity, setting
 from tda.errors import UsageError
 
 
@@ -87,10 +87,10 @@ def test_an_oracle_depends_on_the_target_alone() -> None:
 def test_setting_leaves_out_task_and_seed(composed: None) -> None:
     one = complete(compose("config", ["method=dann", "task=O-P", "seed=1"]))
     two = complete(compose("config", ["method=dann", "task=S-P", "seed=2"]))
-    assert setting(one) == setting(two)
-    assert seeded(one, identity(one))
+    assert setting(one, identity(one)) == setting(two, identity(two))
+    assert setting(one, identity(one))[1]
     shallow = complete(compose("config", ["method=tca", "task=O-P"]))
-    assert not seeded(shallow, identity(shallow))
+    assert not setting(shallow, identity(shallow))[1]
 
 
 def test_auto_takes_the_datasets_choice_for_the_methods_half(composed: None) -> None:

@@ -281,9 +281,8 @@ def comparison(records: Sequence[Record]) -> Iterator[str]:
         ours, theirs = f"{cell.ours:.{cell.digits}f}", f"{cell.reported:.{cell.digits}f}"
         difference = "" if cell.difference is None else f"{cell.difference:+.{cell.digits}f}"
         besides = "; ".join([*one.caveats, *([f"average {one.averaged}"] if one.averaged else [])])
-        lines.append(
-            [one.ours.label, cell.task, ours, theirs, difference, cell.verdict or "spread unknown", besides, one.source]
-        )
+        verdict = "misprinted" if cell.misprinted else cell.verdict or "spread unknown"
+        lines.append([one.ours.label, cell.task, ours, theirs, difference, verdict, besides, one.source])
     if lines:
         head = ["Method", "On", "Ours", "Reported", "Difference", "Verdict", "What differs besides", "Source"]
         yield from box("Beside the reported numbers", Grid("", head, lines, frozenset({2, 3, 4}), frozenset({6, 7})))
