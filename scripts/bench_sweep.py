@@ -39,7 +39,7 @@ class Nothing(ShallowMethod):
     def __init__(self, *, seed: int) -> None:
         self.seed = seed
 
-    def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> Self:
+    def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
