@@ -64,9 +64,9 @@ def digest(value: Any) -> str:
 
 
 def without_point(value: Any) -> Any:
-    """Return a plain value with every float that is a whole number as an int."""
+    """Return a plain value with every float that is a whole number as an int, and every key as JSON has it, a word."""
     if isinstance(value, dict):
-        return {key: without_point(part) for key, part in value.items()}
+        return {str(key): without_point(part) for key, part in value.items()}
     if isinstance(value, list):
         return [without_point(part) for part in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

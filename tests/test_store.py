@@ -57,6 +57,11 @@ def test_a_file_that_is_no_record_is_named_and_passed_over(
     assert (tmp_path / "set-aside" / "digits" / "tca" / "O-S-bad.0.json").read_bytes() == content
 
 
+def test_a_key_survives_the_way_through_json() -> None:
+    config = {"domains": {2: "a", 10: "b"}, "lr": 1.0, "pair": [1, 2.5]}
+    assert digest(json.loads(json.dumps(config))) == digest(config)
+
+
 def test_what_is_set_aside_replaces_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     bad = store.path("digits", "tca", "O-S", "bad")
