@@ -27,6 +27,7 @@ from tda.cache import digest
 from tda.checkpoint import Checkpoint
 from tda.config import build, complete, identity, selected, setting
 from tda.data.base import Dataset
+from tda.devices import torch_device
 from tda.distances import measured
 from tda.errors import UsageError
 from tda.methods import Estimator
@@ -84,7 +85,7 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
     if config.runtime.threads:
         torch.set_num_threads(config.runtime.threads)
     try:
-        estimator, task = prepared(config, torch_device(config.runtime.device))
+        estimator, task = prepared(config, torch_device(config.runtime.device, config.runtime.per_gpu))
     except OSError as problem:
         raise UsageError(f"cannot read or cache {config.dataset.name}: {problem}; see runtime.cache") from problem
     oracle = config.method.run.trained_on == "target"
@@ -292,24 +293,6 @@ def seen(domain: Domain, backbone: str, device: str, cache: str, external: bool)
     node = yaml.safe_load(backbone)
     x = features(domain, node, partial(build, node, "backbone", external), torch.device(device), Path(cache))
     return replace(domain, x=x)
-
-
-def torch_device(name: str) -> str:
-    """Return the torch device that ``runtime.device`` means; ``auto`` is a GPU where there is one.
-
-    Raises
-    ------
-    UsageError
-        If this machine has no such device.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if kind not in there or not (index or "0").isdigit() or int(index or 0) >= there[kind]:
-        found = ", ".join(f"{kind}:{i}" for kind, count in there.items() for i in range(count))
-        raise UsageError(f"runtime.device={name} is not a device of this machine; it has {found} (or take auto)")
-    return name
 
 
 @cache

@@ -3,7 +3,10 @@
 import json
 import pickle
 import re
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from tda import launch
 from tda.__main__ import main
 from tda.cache import digest
 from tda.config import Cell, Loader, Sweep, composed, part_of
+from tda.devices import claimed
 from tda.errors import UsageError
 from tda.launch import Share, shared
 from tda.store import Store, Stores
@@ -49,7 +53,9 @@ class TestShards:
         with pytest.raises(UsageError, match=rf"shard={re.escape(shard)}: expected i/n"):
             part_of(cells(1, 1), shard)
 
-    def test_shards_merge_into_the_report_of_the_whole(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_shards_merge_into_the_report_of_the_whole(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         grid = ["run", "method=one_nn", "task=O-P,P-O,S-O,O-S"]
         folders = [tmp_path / name for name in ("whole", "one", "two")]
         assert main([*grid, f"results={folders[0]}"]) == 0
@@ -175,3 +181,43 @@ def test_joblib_has_no_more_workers_than_the_gpus_have_room_for(monkeypatch: pyt
     monkeypatch.setattr(launch.torch.cuda, "device_count", lambda: 2)
     assert shared(master, 100) == Share(None, 4)
     assert master.hydra.launcher.n_jobs == 4
+
+
+CLAIM = """
+import sys
+from pathlib import Path
+from tda.devices import claimed
+print(claimed(["gpu-a", "gpu-b"], int(sys.argv[2]), Path(sys.argv[1])), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def claim(tmp_path: Path) -> Iterator[Callable[[int], tuple[int, subprocess.Popen[str]]]]:
+    """Start processes that claim one of two devices and hold it until they are ended."""
+    started = []
+
+    def one(share: int) -> tuple[int, subprocess.Popen[str]]:
+        command = [sys.executable, "-c", CLAIM, str(tmp_path / "locks"), str(share)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        return int(process.stdout.readline()), process
+
+    yield one
+    for process in started:
+        process.communicate()
+
+
+def test_each_process_has_a_gpu_to_itself_until_it_is_killed(
+    claim: Callable[[int], tuple[int, subprocess.Popen[str]]],
+) -> None:
+    (first, process), (second, _) = claim(1), claim(1)
+    assert {first, second} == {0, 1}
+    process.kill()
+    process.wait()
+    assert claim(1)[0] == first
+
+
+def test_as_many_processes_share_a_gpu_as_are_told_to(tmp_path: Path) -> None:
+    assert Counter(claimed(["gpu-a", "gpu-b"], 2, tmp_path) for _ in range(4)) == {0: 2, 1: 2}
