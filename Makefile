@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo book test check check-accuracy lint wheel bench-shallow bench-deep bench-features bench-growth clean
+.PHONY: help setup demo book test check check-accuracy lint wheel bench-shallow bench-deep bench-features bench-growth bench-sweep clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -52,6 +52,9 @@ bench-features: $(STAMP)  ## time decoding and extraction beside bare forward pa
 
 bench-growth: $(STAMP)  ## time and memory of the aligners up to 100,000 + 50,000 samples
 	$(BIN)/python scripts/bench_growth.py
+
+bench-sweep: $(STAMP)  ## what the runner adds to a cell, in sweeps of up to 100,000
+	$(BIN)/python scripts/bench_sweep.py --cells 1000 10000 100000 --run 2000
 
 clean:  ## remove the environment and what was built
 	rm -rf $(VENV) dist build

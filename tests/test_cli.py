@@ -141,17 +141,6 @@ class TestRun:
         assert main(sweep) == 0
         assert "Mine" in capsys.readouterr().out
 
-    def test_joblib_launcher_gives_the_same_records(self, tmp_path: Path) -> None:
-        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-        assert main(["run", *QUICK, f"results={tmp_path / 'one'}"]) == 0
-        parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"results={tmp_path / 'two'}"]
-        subprocess.run(
-            [sys.executable, "-m", "tda", "run", *QUICK, *parallel],
-            check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        one, two = records(tmp_path / "one"), records(tmp_path / "two")
-        assert {k: r["accuracy"] for k, r in one.items()} == {k: r["accuracy"] for k, r in two.items()}
-
     def test_info_flag_shows_and_runs_nothing(self, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "tda", "run", "--info", "defaults-tree", "method=tca", "task=O-P"]
         shown = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from tda import launch
@@ -19,6 +20,7 @@ from tda.config import Cell, Loader, Sweep, composed, part_of
 from tda.devices import claimed
 from tda.errors import UsageError
 from tda.launch import Share, shared
+from tda.progress import Progress
 from tda.store import Store, Stores
 from tests.test_store import record
 
@@ -221,3 +223,13 @@ def test_each_process_has_a_gpu_to_itself_until_it_is_killed(
 
 def test_as_many_processes_share_a_gpu_as_are_told_to(tmp_path: Path) -> None:
     assert Counter(claimed(["gpu-a", "gpu-b"], 2, tmp_path) for _ in range(4)) == {0: 2, 1: 2}
+
+
+def test_what_a_launcher_keeps_of_a_job_is_no_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    """Hydra's launchers keep what every job returns until the last has ended, two configurations each."""
+    config = OmegaConf.create({"hydra": {"job": {"num": 0}}})
+    job = JobReturn(cfg=config, hydra_cfg=config, status=JobStatus.COMPLETED)
+    job.return_value = record()
+    Progress(cells=2).on_job_end(config, job)
+    assert "[1/2] O-P" in capsys.readouterr().err
+    assert (job.cfg, job.hydra_cfg, job.return_value) == (None, None, None)
