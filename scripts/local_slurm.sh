@@ -61,6 +61,12 @@ END
 }
 
 stop() {
+    export SLURM_CONF=$folder/slurm.conf
+    for _ in $(seq 50); do  # a job whose node is gone would be left behind
+        [ -n "$(squeue --noheader 2> /dev/null)" ] || break
+        scancel --user="$(id -un)" 2> /dev/null || true
+        sleep 0.2
+    done
     for daemon in slurmd slurmctld munged; do
         [ -s "$folder/$daemon.pid" ] || continue
         kill "$(cat "$folder/$daemon.pid")" 2> /dev/null || true
