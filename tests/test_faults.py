@@ -301,7 +301,7 @@ FAULTS = [
     Fault("a method needs more memory than there is (torch)", hungry(lambda: torch.ones(2**30)), 1, "failed: A-B 1-NN: RuntimeError: .*; the method needs more memory than there is", BOTH),
     Fault("a loss is no number", diverging, 1, r"failed: A-B DANN: DivergenceError: the .*loss is (nan|inf) at step \d+ of 20; lower trainer\.lr", {"records/dann"}),
     Fault("the data change between runs", changed_data, 0, "features_folder A has changed between runs: 1 of 2 records were made of other files", {"records/coral"}),
-    Fault("kill -9", killed(signal.SIGKILL), -9, r"\[1/2\]", {"records/one_nn"}),
+    Fault("kill -9", killed(signal.SIGKILL), -9, "2 cells: 0 done already, 2 to run", {"records/one_nn"}),
     Fault("Ctrl-C", killed(signal.SIGINT), 130, f"tda: interrupted; finished cells are kept, and {MENDS}", {"records/one_nn"}),
     Fault("a scheduler's SIGTERM", killed(signal.SIGTERM), 143, f"tda: told to stop; finished cells are kept, and {MENDS}", {"records/one_nn"}),
     Fault("a scheduler's SIGTERM in mid-training", told_while_training, 143, f"tda: told to stop; .* {MENDS}", {"checkpoints/dann"}),
