@@ -2,9 +2,9 @@
 # A Slurm controller and one node on this machine's loopback, from Debian's packages (apt-get install slurm-wlm munge),
 # with everything they write in one folder. As root:
 #
-#     scripts/local_slurm.sh start /tmp/slurm && export SLURM_CONF=/tmp/slurm/slurm.conf
+#     scripts/local_slurm.sh start FOLDER && export SLURM_CONF=FOLDER/slurm.conf
 #     tda run method=one_nn,coral hydra/launcher=submitit_slurm
-#     scripts/local_slurm.sh stop /tmp/slurm
+#     scripts/local_slurm.sh stop FOLDER
 set -euo pipefail
 
 usage() { echo "usage: $0 start|stop FOLDER" >&2; exit 2; }
