@@ -22,10 +22,12 @@ from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from tda import embedding
+from tda.backbones.base import Backbone
 from tda.backbones.features import features
+from tda.backbones.given import Given
 from tda.cache import digest
 from tda.checkpoint import Checkpoint
-from tda.config import build, complete, identity, selected, setting
+from tda.config import build, complete, identity, selected, setting, validate
 from tda.data.base import Dataset
 from tda.devices import torch_device
 from tda.distances import measured
@@ -269,10 +271,11 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
             few=few_labels(task.target.y, selection.labelled, config.seed) if "trcv" in selection.validators else None,
             truth=task.test.y if selection.chooser == ORACLE else None,
         )
+    extracted = task.source.x.ndim == 2 and config.backbone.get("weights", "none") != "none"
     learner = Learner(
         method=partial(build, config.method, "method", external),
         trainer=trainer,
-        backbone=partial(build, config.backbone, "backbone", external),
+        backbone=partial(given if extracted else build, config.backbone, "backbone", external),
         device=device,
         watched=task.test.x,
         judge=judge,
@@ -285,6 +288,12 @@ def dataset(node: str, external: bool) -> Dataset:
     """Return the dataset that a config node, as YAML, names; built once in a process."""
     built: Dataset = build(yaml.safe_load(node), "dataset", external)
     return built
+
+
+def given(node: DictConfig, where: str, external: bool) -> Backbone:
+    """Return what stands for a pretrained backbone whose features are there: its weights are not read again."""
+    validate(node, where, external)
+    return Given(bottleneck=node.bottleneck, hidden=node.hidden, discriminator=node.discriminator)
 
 
 @lru_cache(maxsize=8)

@@ -13,7 +13,8 @@ class SA(Aligner):
         M = argmin ||Ps M - Pt||_F^2 = Ps'Pt,   Zs = Xs Ps M,   Zt = Xt Pt
 
     with Ps, Pt (d, dim) the leading principal components of the domains. The features of each domain are
-    centred by its own mean: the paper's are standardised, so that theirs are 0.
+    centred by its own mean: the paper's are standardised, so that theirs are 0. The unsupervised "CA" of the notes on
+    one-shot adaptation of deep features (Hoffman et al., 2013) is, by its formula, this method on such features.
 
     Parameters
     ----------
