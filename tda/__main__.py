@@ -1,4 +1,4 @@
-"""The command line: ``tda run``, ``tda report``, ``tda data``, ``tda list``."""
+"""The command line: the commands of `tda.commands`, and what a process ends with."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, terminate)
         if arguments[:1] == ["run"] and not {"-h", "--help"} & set(arguments):
             return run.run(arguments[1:])
-        options = parser().parse_args(arguments)
+        options = parsed(arguments)
         return int(options.call(options))
     except UsageError as error:
         print(f"tda: {error}", file=sys.stderr)
@@ -43,6 +43,18 @@ def stopped(how: str, number: signal.Signals) -> int:
     """Say how to go on, and return the exit code of a process that a signal has stopped."""
     print(f"\ntda: {how}; finished cells are kept, and the same command goes on from there", file=sys.stderr)
     return 128 + number
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse a command and its options, between which any of the command's overrides may stand."""
+    top = parser()
+    options, rest = top.parse_known_args(arguments)
+    unknown = [word for word in rest if word.startswith("-") or "overrides" not in options]
+    if unknown:
+        top.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if rest:
+        options.overrides = [*options.overrides, *rest]
+    return options
 
 
 def parser() -> argparse.ArgumentParser:

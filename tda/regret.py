@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.stats import rankdata, spearmanr
 
 from tda.cache import digest
 from tda.errors import UsageError
-from tda.report.formats import aligned
+from tda.report.formats import piped, ruled
 from tda.report.table import frame, row_labels
 from tda.store import Record
 
@@ -225,21 +226,7 @@ class Lines(NamedTuple):
     names: int = 1
 
 
-def text(table: Lines) -> str:
-    """Return a small table for a terminal."""
-    head, *rest = aligned(table.lines, table.names)
-    rule = "-" * max(map(len, [head, *rest]))
-    return "\n".join([table.caption, rule, head, rule, *rest, rule])
-
-
-def markdown(table: Lines) -> str:
-    """Return a small table in GitHub's Markdown."""
-    head, *rest = [[place.replace("|", r"\|") for place in line] for line in table.lines]
-    rule = [":--" if i < table.names else "--:" for i in range(len(head))]
-    return "\n".join([f"{table.caption}\n", *(f"| {' | '.join(line)} |" for line in (head, rule, *rest))])
-
-
-LAYOUTS: Mapping[str, Callable[[Lines], str]] = {"text": text, "markdown": markdown}
+LAYOUTS: Mapping[str, Callable[[str, list[list[str]], int], str]] = {"text": ruled, "markdown": piped}
 FORMATS = (*LAYOUTS, "csv")
 
 
@@ -248,18 +235,13 @@ def render(records: Sequence[Record], over: str, form: str) -> str:
     made = judgements(records, over)
     if form == "csv":
         return str(made.to_csv(index=False, float_format="%.4f")).rstrip("\n")
-    return "\n\n".join([*map(LAYOUTS[form], parts(made, records, over)), LEGEND])
+    return "\n\n".join([*starmap(LAYOUTS[form], parts(made, records, over)), LEGEND])
 
 
 def parts(made: pd.DataFrame, records: Sequence[Record], over: str) -> Iterator[Lines]:
     """Yield the tables of the report: all pools together, by method, and the one setting for all tasks."""
     pools = made.groupby(list(POOLS[over].shared), sort=False).ngroups
-    totals = [
-        [NAMES[name], f"{accuracy:.1f}", f"{regret:.2f}", f"{worst:.1f}", shown(spearman), str(count)]
-        for name, accuracy, regret, worst, spearman, count in summary(made).itertuples()
-    ]
-    head = ["Validator", "Accuracy", "Regret", "Worst", "Spearman", "Pools"]
-    yield Lines(f"{described(made)}: {pools} pools of {POOLS[over].what}", [head, *totals])
+    yield Lines(f"{described(made)}: {pools} pools of {POOLS[over].what}", totals(made))
     methods = by_method(made)
     if methods.shape[1] > 1:
         regrets = [[NAMES[name], *map(shown, row)] for name, *row in methods.itertuples()]
@@ -272,6 +254,15 @@ def parts(made: pd.DataFrame, records: Sequence[Record], over: str) -> Iterator[
         ]
         head = ["Method", "Backbone", "Validator", "Takes", "Accuracy", "Regret"]
         yield Lines("One setting of a method for all tasks", [head, *taken], names=4)
+
+
+def totals(made: pd.DataFrame) -> list[list[str]]:
+    """Return the head and the lines of the `summary`."""
+    lines = [
+        [NAMES[name], f"{accuracy:.1f}", f"{regret:.2f}", f"{worst:.1f}", shown(spearman), str(count)]
+        for name, accuracy, regret, worst, spearman, count in summary(made).itertuples()
+    ]
+    return [["Validator", "Accuracy", "Regret", "Worst", "Spearman", "Pools"], *lines]
 
 
 def described(made: pd.DataFrame) -> str:

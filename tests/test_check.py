@@ -15,6 +15,7 @@ from tda import check
 from tda.__main__ import main
 from tda.methods.deep import dann
 from tda.methods.shallow import coral
+from tda.resources import folder
 
 BASELINES = Path(__file__).parents[1] / "results" / "baselines"
 CELL = ("digits", "dann", "O-P")
@@ -164,4 +165,7 @@ def test_the_committed_baselines_can_be_read() -> None:
     paths = sorted(BASELINES.glob("*.csv"))
     assert "quick.csv" in [path.name for path in paths]
     for path in paths:
-        assert len(check.read(path)) > 100
+        baseline = check.read(path)
+        assert (folder("conf") / "experiment" / path.name).with_suffix(".yaml").is_file()
+        assert len(baseline) >= 7 * 12
+        assert set(baseline.groupby(["backbone", "label"]).size()) == {7}  # six tasks and their average

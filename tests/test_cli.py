@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tda.__main__ import main, parser
+from tda.__main__ import main, parsed, parser
 from tda.config import Sweep, by_dataset
 from tests.conftest import names
 
@@ -248,23 +248,27 @@ def test_list_names_and_describes_everything(kind: str, group: str, capsys: pyte
     assert all(re.fullmatch(r"\S+ +\S.{10,}", line) for line in lines)
 
 
+COMMANDS = ("run", "report", "compare", "selection", "check", "data", "list")
+
+
 def examples(text: str) -> list[list[str]]:
     """The commands that a text shows, at the start of a line, without the remarks behind them."""
-    lines = re.findall(r"^ *tda ((?:run|report|list|data)\b.*)$", text, re.MULTILINE)
+    lines = re.findall(rf"^ *tda ((?:{'|'.join(COMMANDS)})\b.*)$", text, re.MULTILINE)
     return [shlex.split(re.split(r"  +|#", line)[0]) for line in lines]
 
 
 def assert_can_run(arguments: list[str]) -> None:
     """Plan a `run` without running it, parse anything else."""
     if arguments[0] != "run":
-        parser().parse_args(arguments)
+        options = parsed(arguments)
+        assert arguments[0] != "check" or options.experiment in names("experiment")
         return
     engines = ("hydra/launcher", "hydra.launcher")  # of extras; tests/test_launchers.py runs them
     overrides = [word for word in arguments[1:] if "=" in word and not word.startswith(engines)]
     assert all(Sweep(one).cells for one in by_dataset(overrides))
 
 
-@pytest.mark.parametrize("level", [[], ["run"], ["report"], ["list"], ["data"]])
+@pytest.mark.parametrize("level", [[], *([name] for name in COMMANDS)])
 def test_help_shows_examples_that_run(level: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*level, "--help"])
@@ -289,8 +293,24 @@ def test_the_commands_of_the_readme_can_run(page: str, tmp_path: Path, monkeypat
 
 
 def test_usage_errors_of_the_parser_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in [[], ["sweep"], ["report", "--format", "docx"], ["list", "method"]]:
+    mistaken = [["check", "quick", "--resultz", "x"], ["report", "method=tca"]]
+    for arguments in [[], ["sweep"], ["report", "--format", "docx"], ["list", "method"], *mistaken]:
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         assert ended.value.code == 2
     assert parser().prog == "tda"
+
+
+@pytest.mark.parametrize("options", [["--results", "x"], ["--baselines", "x", "--update"]])
+def test_overrides_stand_before_between_and_after_the_options_of_check(options: list[str]) -> None:
+    first, last = "method=tca", "task=O-P"
+    plain = parsed(["check", "quick", first, last, *options])
+    assert plain.overrides == [first, last]
+    for words in (["quick", *options, first, last], [*options, "quick", first, last], ["quick", first, *options, last]):
+        assert parsed(["check", *words]) == plain
+
+
+def test_an_unknown_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["check", "quick", "method=tca", "--bar", "task=O-P"])
+    assert capsys.readouterr().err.splitlines()[-1] == "tda: error: unrecognized arguments: --bar"

@@ -126,6 +126,13 @@ def he_normal(network: nn.Sequential) -> nn.Sequential:
     return network
 
 
+def normal(layer: nn.Linear, deviation: float, bias: float = 0.0) -> nn.Linear:
+    """Draw a layer's weights from N(0, deviation^2), and set its biases."""
+    nn.init.normal_(layer.weight, std=deviation)
+    nn.init.constant_(layer.bias, bias)
+    return layer
+
+
 def standardise(images: Tensor, mean: Tensor, size: int) -> Tensor:
     """Turn uint8 images (n, h, w, 3) into floats (n, 3, size, size) in [0, 1] less `mean` (3,), channels last."""
     x = images.permute(0, 3, 1, 2).float().div_(255).sub_(mean.view(1, -1, 1, 1))

@@ -52,8 +52,7 @@ def judge(options: argparse.Namespace) -> int:
     if options.experiment not in known:
         raise unknown("experiment", options.experiment, known)
     path = options.baselines / f"{options.experiment}.csv"
-    if not options.update:
-        check.read(path)
+    expected = None if options.update else check.read(path)
     with TemporaryDirectory() as elsewhere:
         overrides = [
             f"experiment={options.experiment}",
@@ -65,9 +64,9 @@ def judge(options: argparse.Namespace) -> int:
     for record in records:
         if record.status == "failed":
             print(f"failed: {record.task} {record.label}: {record.error}")
-    if options.update:
+    if expected is None:
         return update(path, records, shlex.join(["tda", "check", options.experiment, *options.overrides, "--update"]))
-    found = check.verdicts(check.read(path), check.measured(records), wanted)
+    found = check.verdicts(expected, check.measured(records), wanted)
     tell(found)
     return check.exit_code(found)
 

@@ -2,14 +2,11 @@
 
 import argparse
 import sys
-from pathlib import Path
 from textwrap import dedent
 
 from tda import compare, errata, reported
 from tda.commands import Commands
-from tda.commands.report import chosen, deliver
-from tda.errors import UsageError
-from tda.store import Store
+from tda.commands.records import add_options, chosen, deliver, opened
 
 
 def add(commands: Commands) -> None:
@@ -27,11 +24,8 @@ def add(commands: Commands) -> None:
               tda compare --format markdown --output compared.md
               tda compare --audit                         the known errors of the published tables"""),
     )
-    command.add_argument("--results", default="results", metavar="PATH", help="the results folder (default: results)")
-    for key in ("dataset", "backbone", "method"):
-        command.add_argument(f"--{key}", nargs="+", metavar="NAME", help=f"only these {key}s")
+    add_options(command)
     command.add_argument("--format", choices=compare.FORMATS, default="text")
-    command.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
     command.add_argument(
         "--audit", action="store_true", help="print the errors of the published tables, as Markdown, and nothing else"
     )
@@ -41,18 +35,12 @@ def add(commands: Commands) -> None:
 def show_comparison(options: argparse.Namespace) -> int:
     """Print or write the comparison of a results folder with the reported numbers, or the errors of these."""
     made = errata.page(reported.load()) if options.audit else compared(options)
-    if options.output is None:
-        print(made)
-        return 0
-    return deliver(made + "\n", options.output)
+    return deliver(made, options.output)
 
 
 def compared(options: argparse.Namespace) -> str:
     """Return the comparison of the records that the options choose."""
-    store = Store(options.results)
-    if not store.records.is_dir():
-        raise UsageError(f"{str(store.records)!r} does not exist; say where the records are with --results PATH")
-    records = chosen(list(store.all()), options)
+    records = chosen(opened(options.results).all(), options)
     made = compare.compare(records)
     alone = {(record.dataset, record.method) for record in records} - {(one.dataset, one.method) for one in made}
     if alone:

@@ -8,10 +8,10 @@ from pathlib import Path
 from textwrap import dedent
 
 from tda import report
-from tda.cache import atomic
 from tda.commands import Commands
-from tda.errors import UsageError, unknown
-from tda.store import Record, Store, Stores, mixed
+from tda.commands.records import KEYS, add_options, chosen, deliver, opened
+from tda.errors import UsageError
+from tda.store import Record, Store, mixed
 
 
 def add(commands: Commands) -> None:
@@ -31,27 +31,18 @@ def add(commands: Commands) -> None:
               tda report --html report.html               one page with everything, readable offline
               tda report --figures figures                every figure as SVG and PNG"""),
     )
-    command.add_argument(
-        "--results", nargs="+", default=["results"], metavar="PATH",
-        help="the results folder (default: results); several are read as one, and what they disagree about is said",
-    )  # fmt: skip
+    add_options(command, several=True)
     kinds = command.add_mutually_exclusive_group()
     kinds.add_argument("--format", choices=report.FORMATS, default="text", help="of the table (default: text)")
     kinds.add_argument("--statistics", action="store_true", help="Friedman, Nemenyi, Wilcoxon, bootstrap intervals")
     kinds.add_argument("--html", type=Path, metavar="FILE", help="write a self-contained page")
     kinds.add_argument("--figures", type=Path, metavar="FOLDER", help="write every figure as SVG and PNG")
-    command.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
-    for key in ("dataset", "backbone", "method"):
-        command.add_argument(f"--{key}", nargs="+", metavar="NAME", help=f"only these {key}s")
     command.set_defaults(call=make_report)
 
 
 def make_report(options: argparse.Namespace) -> int:
     """Print or write what the options ask for, of one results folder or several."""
-    store = Stores(options.results)
-    for part in store.parts:
-        if not part.records.is_dir():
-            raise UsageError(f"{str(part.records)!r} does not exist; say where the records are with --results PATH")
+    store = opened(options.results)
     if options.output is not None and (options.html or options.figures):
         raise UsageError("--html and --figures name their own file or folder; leave out --output")
     merged, conflicts = store.merged()
@@ -80,28 +71,13 @@ def present(records: Sequence[Record], store: Store, options: argparse.Namespace
         text = "\n\n".join(statistics.text(statistics.statistics(table)) for table in tables)
     else:
         text = report.render(tables, options.format)
-    if options.output is None:
-        print(text)
-        return 0
-    return deliver(text + "\n", options.output)
-
-
-def chosen(records: Sequence[Record], options: argparse.Namespace) -> list[Record]:
-    """Return the records that the options ask for."""
-    for key in ("dataset", "backbone", "method"):
-        wanted = getattr(options, key)
-        there = {getattr(record, key) for record in records}
-        for name in wanted or []:
-            if name not in there:
-                raise unknown(f"{key} in these records", name, there)
-        records = [record for record in records if wanted is None or getattr(record, key) in wanted]
-    return list(records)
+    return deliver(text, options.output)
 
 
 def typed(options: argparse.Namespace) -> str:
     """Return the command line that these options were read from."""
     words = ["tda", "report", "--results", *options.results, "--html", str(options.html)]
-    for key in ("dataset", "backbone", "method"):
+    for key in KEYS:
         words += [f"--{key}", *getattr(options, key)] if getattr(options, key) else []
     return shlex.join(words)
 
@@ -118,14 +94,4 @@ def draw(tables: Sequence[report.Table], records: Sequence[Record], store: Store
             print(f"written: {len(paths)} figures of {table.dataset} in {folder}", file=sys.stderr)
     except OSError as error:
         raise UsageError(f"cannot write to {str(folder)!r}: {error.strerror}") from error
-    return 0
-
-
-def deliver(content: str, file: Path) -> int:
-    """Write a file, whole or not at all."""
-    try:
-        with atomic(file) as path:
-            path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {str(file)!r}: {error.strerror}") from error
     return 0

@@ -97,7 +97,8 @@ def computed(plan: "Sweep", overrides: Sequence[str]) -> list[Record]:
     store = Store(plan.master.results)
     store.check_writable()
     wanted = {cell.address: cell for cell in plan.cells}
-    done = {place for place in wanted if (record := store.get(*place)) is not None and record.status == "ok"}
+    records = {place: store.get(*place) for place in wanted}
+    done = {place for place, record in records.items() if record is not None and record.status == "ok"}
     if plan.master.keep_features:
         done = {place for place in done if store.embedding(*place).exists()}
     missing = [cell for place, cell in wanted.items() if place not in done]
@@ -105,10 +106,11 @@ def computed(plan: "Sweep", overrides: Sequence[str]) -> list[Record]:
     if missing:
         with usage_errors(overrides):
             launch(plan, missing)
+    records |= {cell.address: store.get(*cell.address) for cell in missing}
     return [
-        replace(record, label=cell.label, baseline=cell.baseline)
-        for place, cell in wanted.items()
-        if (record := store.get(*place)) is not None
+        replace(record, label=wanted[place].label, baseline=wanted[place].baseline)
+        for place, record in records.items()
+        if record is not None
     ]
 
 

@@ -1,15 +1,12 @@
 """``tda selection``: how well validators without target labels choose, from what is in a results folder."""
 
 import argparse
-from pathlib import Path
 from textwrap import dedent
 
 from tda import regret
 from tda.commands import Commands
-from tda.commands.report import chosen, deliver
-from tda.errors import UsageError
+from tda.commands.records import add_options, chosen, deliver, opened
 from tda.report import commands
-from tda.store import Store
 
 
 def add(parsers: Commands) -> None:
@@ -30,29 +27,21 @@ def add(parsers: Commands) -> None:
               tda selection --over methods                   which method
               tda selection --format csv --output choices.csv"""),
     )
-    command.add_argument("--results", default="results", metavar="PATH", help="the results folder (default: results)")
+    add_options(command)
     command.add_argument(
         "--over", choices=regret.POOLS, default="iterates", help="what is chosen from (default: iterates)"
     )
     command.add_argument("--format", choices=regret.FORMATS, default="text")
-    command.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
-    for key in ("dataset", "backbone", "method"):
-        command.add_argument(f"--{key}", nargs="+", metavar="NAME", help=f"only these {key}s")
     command.set_defaults(call=make_report)
 
 
 def make_report(options: argparse.Namespace) -> int:
     """Print or write how well validators choose."""
-    store = Store(options.results)
-    if not store.records.is_dir():
-        raise UsageError(f"{str(store.records)!r} does not exist; say where the records are with --results PATH")
-    records = chosen(list(store.all()), options)
+    store = opened(options.results)
+    records = chosen(store.all(), options)
     made = regret.render(records, options.over, options.format)
     if options.format == "markdown":
         ran = commands(store.results / "tables", {record.key for record in records if record.scores})
         said = [f"Made by `{command}` and `tda selection --over {options.over}`." for command in ran]
         made = "\n\n".join([*said, made])
-    if options.output is not None:
-        return deliver(made + "\n", options.output)
-    print(made)
-    return 0
+    return deliver(made, options.output)

@@ -62,9 +62,14 @@ def text(table: Table) -> str:
 
     lines = [heading(table), *body(table, show, lambda gap: f"{gap:.0f} %")]
     lines[0] = [*lines[0][:2], *(f"{head}  " for head in lines[0][2:])]
-    padded = aligned(lines, 2)
-    rule = "-" * max(map(len, padded))
-    return "\n".join([f"{table.dataset}: {title(table)}", rule, padded[0], rule, *padded[1:], rule])
+    return ruled(f"{table.dataset}: {title(table)}", lines, 2)
+
+
+def ruled(caption: str, lines: list[list[str]], names: int) -> str:
+    """Return lines of places, the head first, as `aligned` columns between rules, below a caption."""
+    head, *rest = aligned(lines, names)
+    rule = "-" * max(map(len, [head, *rest]))
+    return "\n".join([caption, rule, head, rule, *rest, rule])
 
 
 def aligned(lines: list[list[str]], names: int) -> list[str]:
@@ -94,11 +99,15 @@ def markdown(table: Table) -> str:
         marked = f"**{value}**" if entry.best else f"*{value}*" if entry.second else value
         return marked + (" ↓" if entry.negative else "")
 
-    head, *rest = heading(table), *body(table, show, lambda gap: f"{gap:.0f} %")
-    rule = [":--" if i < 2 else "--:" for i in range(len(head))]
-    rest = [[place.replace("|", "\\|") for place in line] for line in rest]
-    lines = "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *rest])
-    return f"{table.dataset}: {title(table)}\n\n{lines}"
+    lines = [heading(table), *body(table, show, lambda gap: f"{gap:.0f} %")]
+    return piped(f"{table.dataset}: {title(table)}", lines, 2)
+
+
+def piped(caption: str, lines: list[list[str]], names: int) -> str:
+    """Return lines of places, the head first, as a table in GitHub's Markdown, aligned as by `aligned`."""
+    head, *rest = [[place.replace("|", r"\|") for place in line] for line in lines]
+    rule = [":--" if i < names else "--:" for i in range(len(head))]
+    return "\n".join([f"{caption}\n", *(f"| {' | '.join(line)} |" for line in (head, rule, *rest))])
 
 
 def latex(table: Table) -> str:

@@ -87,7 +87,7 @@ def page(records: Sequence[Record], store: Store, command: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<link rel="icon" href="data:,">\n'
         f"<title>tda: {escape(names)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{body}\n"
-        f"<script>{script}</script>\n</body>\n</html>\n"
+        f"<script>{script}</script>\n</body>\n</html>"
     )
 
 
@@ -310,21 +310,9 @@ def selection(records: Sequence[Record]) -> Iterator[str]:
     yield f'<p class="muted">{escape(regret.LEGEND)}</p><div class="figures">'
     for over, pool in regret.POOLS.items():
         try:
-            made = regret.summary(regret.judgements(records, over))
+            head, *lines = regret.totals(regret.judgements(records, over))
         except UsageError:
             continue
-        head = ["Validator", "Accuracy", "Regret", "Worst", "Spearman", "Pools"]
-        lines = [
-            [
-                regret.NAMES[row.Index],
-                f"{row.accuracy:.1f}",
-                f"{row.regret:.2f}",
-                f"{row.worst:.1f}",
-                regret.shown(row.spearman),
-                str(row.pools),
-            ]
-            for row in made.itertuples()
-        ]
         caption = f"{pool.what[0].upper()}{pool.what[1:]}"
         yield from box(caption, Grid(caption, head, lines, frozenset(range(1, len(head)))))
     yield "</div>"

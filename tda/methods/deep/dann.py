@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from tda.backbones.base import Network, Output, perceptron
+from tda.backbones.base import Network, Output, normal, perceptron
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.bsp import spectral_penalty
 from tda.methods.deep.reversal import ramp, reverse_gradient
@@ -81,7 +81,11 @@ class DANN(DeepMethod):
         hidden = network.backbone.discriminator if self.hidden is None else self.hidden
         self.discriminator = perceptron(network.width, *hidden, 1)
         if self.initial_std is not None:
-            draw_normal(self.discriminator, *self.initial_std)
+            inner_std, last_std = self.initial_std
+            *inner, last = (layer for layer in self.discriminator if isinstance(layer, nn.Linear))
+            for layer in inner:
+                normal(layer, inner_std)
+            normal(last, last_std)
         if self.dropout:
             self.discriminator = with_dropout(self.discriminator, self.dropout)
 
@@ -94,14 +98,6 @@ class DANN(DeepMethod):
         if self.bsp:
             loss = loss + self.bsp * (spectral_penalty(source.features) + spectral_penalty(target.features))
         return loss
-
-
-def draw_normal(network: nn.Sequential, hidden: float, last: float) -> None:
-    """Draw the weights of a perceptron from N(0, hidden^2), those of its last layer from N(0, last^2); biases are 0."""
-    linear = [layer for layer in network if isinstance(layer, nn.Linear)]
-    for layer in linear:
-        nn.init.normal_(layer.weight, std=last if layer is linear[-1] else hidden)
-        nn.init.zeros_(layer.bias)
 
 
 def with_dropout(network: nn.Sequential, share: float) -> nn.Sequential:

@@ -4,7 +4,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from tda.backbones.base import Network, Output
+from tda.backbones.base import Network, Output, normal
 from tda.methods.deep.base import Batch, DeepMethod
 
 
@@ -65,10 +65,10 @@ class TransferNet(DeepMethod):
         network.width = self.bottleneck
         read = network.backbone.width if self.side_branch else self.bottleneck
         network.head = nn.Sequential(
-            normal(nn.Linear(read, self.hidden), deviation=0.01, bias=0.0),
+            normal(nn.Linear(read, self.hidden), deviation=0.01),
             nn.ReLU(),
             nn.Dropout(self.dropout),
-            normal(nn.Linear(self.hidden, network.classes), deviation=0.01, bias=0.0),
+            normal(nn.Linear(self.hidden, network.classes), deviation=0.01),
         )
         bottleneck = nn.Sequential(
             normal(nn.Linear(network.backbone.width, self.bottleneck), deviation=0.005, bias=0.1),
@@ -98,10 +98,3 @@ class TransferNet(DeepMethod):
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the transfer loss."""
         return source.logits.new_zeros(()) if self.transfer is None else self.transfer.alignment(source, target, batch)
-
-
-def normal(layer: nn.Linear, *, deviation: float, bias: float) -> nn.Linear:
-    """Draw a layer's weights from N(0, deviation^2), and set its biases."""
-    nn.init.normal_(layer.weight, std=deviation)
-    nn.init.constant_(layer.bias, bias)
-    return layer

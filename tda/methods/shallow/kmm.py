@@ -78,9 +78,23 @@ class KMM(Reweighter):
         if 1 - eps > self.B:
             raise ValueError(f"B: expected at least 1 - eps = {1 - eps:.4g}, given {self.B}; raise B or eps")
         self.gamma_ = bandwidth(self.kernel, self.gamma, Xs, Xt)
-        K = gram(self.kernel, Xs, Xs, self.gamma_)
-        kappa = ns * mean_similarity(self.kernel, Xs, Xt, self.gamma_)
-        return bounded_qp(K, kappa, upper=self.B, least=ns * (1 - eps), most=ns * (1 + eps))
+        return mean_matching(self.kernel, Xs, Xt, self.gamma_, B=self.B, eps=eps)
+
+
+def mean_matching(
+    kernel: Kernel, Xs: np.ndarray, Xt: np.ndarray, gamma: float | None, *, B: float, eps: float
+) -> np.ndarray:
+    """Return the weights b (ns,) of the programme of `KMM`, of the rows of Xs (ns, d) against those of Xt (nt, d).
+
+    Raises
+    ------
+    RuntimeError
+        The solver stopped before its tolerances were met.
+    """
+    ns = len(Xs)
+    K = gram(kernel, Xs, Xs, gamma)
+    kappa = ns * mean_similarity(kernel, Xs, Xt, gamma)
+    return bounded_qp(K, kappa, upper=B, least=ns * (1 - eps), most=ns * (1 + eps))
 
 
 def bounded_qp(P: np.ndarray, q: np.ndarray, *, upper: float, least: float, most: float) -> np.ndarray:

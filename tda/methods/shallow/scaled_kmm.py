@@ -3,9 +3,9 @@
 import numpy as np
 from pydantic import PositiveFloat
 
-from tda.divergences.kernels import Kernel, bandwidth, gram, mean_similarity
+from tda.divergences.kernels import Kernel, bandwidth
 from tda.methods.shallow.base import Aligner, ShallowMethod, Standardise, standardisers
-from tda.methods.shallow.kmm import bounded_qp
+from tda.methods.shallow.kmm import mean_matching
 
 
 class ScaledKMM(Aligner):
@@ -60,10 +60,8 @@ class ScaledKMM(Aligner):
     def align(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         source, self.scaler_ = standardisers(self.standardise, Xs, Xt)
         Zs, Zt = source.transform(Xs.astype(np.float64, copy=False)), self.transform(Xt)
-        ns, eps = len(Xs), self.B / np.sqrt(len(Xs))
         gamma = bandwidth(self.kernel, self.gamma, Zs, Zt)
-        K, kappa = gram(self.kernel, Zs, Zs, gamma), ns * mean_similarity(self.kernel, Zs, Zt, gamma)
-        self.weights_ = bounded_qp(K, kappa, upper=self.B, least=ns * (1 - eps), most=ns * (1 + eps))
+        self.weights_ = mean_matching(self.kernel, Zs, Zt, gamma, B=self.B, eps=self.B / np.sqrt(len(Xs)))
         return self.weights_[:, None] * Zs, Zt
 
     def transform(self, X: np.ndarray) -> np.ndarray:
