@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo book test check check-accuracy lint wheel bench-shallow bench-deep bench-features bench-growth bench-sweep clean
+.PHONY: help setup demo book test check check-accuracy lint wheel bench bench-shallow bench-deep bench-features bench-growth bench-sweep clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -39,6 +39,10 @@ check-accuracy: $(STAMP)  ## compare the accuracies of every shallow and four de
 
 wheel: $(STAMP)  ## build the wheel, which carries the configuration
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+bench: $(STAMP)  ## the whole picture in under ten minutes: ours beside the textbook's, public libraries and bare passes (DATA= WEIGHTS=)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[bench]'
+	$(BIN)/python scripts/bench.py $(if $(DATA),--data $(DATA)) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 bench-shallow: $(STAMP)  ## time the shallow methods beside the textbook's algorithms
 	$(BIN)/python scripts/bench_shallow.py

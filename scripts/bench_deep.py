@@ -11,6 +11,7 @@ ratio is also given for one pass.
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from hydra import compose
+from measuring import Compared, machine
 from omegaconf import OmegaConf
 
 from tda.backbones.base import Backbone, Network
@@ -96,8 +98,8 @@ def bare(batch: int, images: bool, steps: int) -> Callable[[], float]:
     return timed
 
 
-def product(name: str, batch: int, images: bool, steps: int) -> tuple[Callable[[], float], float]:
-    """Return a function that times a method's step, in seconds, and how often a step passes a batch through it."""
+def product(name: str, batch: int, images: bool, steps: int) -> Callable[[], tuple[float, float]]:
+    """Return a function that times a method's step, in seconds, and counts how often it passes a batch through it."""
     with composer():
         overrides = [f"method={name}", "task=O-P", "trainer=frozen", f"trainer.batch={batch}"]
         overrides += ["backbone=resnet50", "backbone.weights=none", "backbone.frozen=true"]
@@ -127,38 +129,58 @@ def product(name: str, batch: int, images: bool, steps: int) -> tuple[Callable[[
         hook.remove()
         return seconds
 
-    fit(2)
-    few = passed
-    fit(4)
-    each = (passed - 2 * few) / 2
+    def timed() -> tuple[float, float]:
+        nonlocal passed
+        few, before = fit(2), passed
+        passed = 0
+        many = fit(steps + 2)
+        each, passed = (passed - before) / steps, 0
+        return (many - few) / steps, each
 
-    def timed() -> float:
-        return (fit(steps + 2) - fit(2)) / steps
-
-    return timed, each
+    return timed
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--images", action="store_true", help="ResNet-50 on 16 + 16 images instead of features")
-    parser.add_argument("--methods", nargs="+", help="default: all")
-    parser.add_argument("--steps", type=int, help="timed steps of each method, each of three times")
-    options = parser.parse_args()
+def run(options: argparse.Namespace) -> list[Compared]:
+    """Measure what the options ask for, and print it."""
     torch.set_num_threads(options.threads)
-    batch = 32 if options.images else 72
+    batch = options.batch or (32 if options.images else 72)
     steps = options.steps or (2 if options.images else 100)
     names = options.methods or deep_methods()
-    print(f"batch {batch}, {'ResNet-50, 224 pixels' if options.images else '2048 features'}, {options.threads} threads")
+    kind = "ResNet-50, 224 pixels" if options.images else "2048 features"
+    print(machine())
+    print(f"batch {batch}, {kind}, {options.threads} threads")
     print(f"{'method':24}{'ms a step':>10}{'bare':>8}{'ratio':>7}{'passes':>8}{'ratio a pass':>14}")
     floor = bare(batch, options.images, steps)
+    rows = []
     for name in names:
-        timed, passes = product(name, batch, options.images, steps)
-        pairs = [(timed(), floor()) for _ in range(3)]
-        own, base = (float(np.median(column)) for column in zip(*pairs, strict=True))
+        timed = product(name, batch, options.images, steps)
+        own, base, passes = (
+            float(np.median(column)) for column in zip(*(turn(timed, floor) for _ in range(options.turns)), strict=True)
+        )
         ratio = own / base
-        print(f"{name:24}{1e3 * own:10.2f}{1e3 * base:8.2f}{ratio:7.2f}{passes:8.1f}{ratio / max(1, passes):14.2f}")
+        line = f"{name:24}{1e3 * own:10.2f}{1e3 * base:8.2f}{ratio:7.2f}{passes:8.1f}{ratio / max(1, passes):14.2f}"
+        print(line, flush=True)
+        what = f"a step of {name}, {'images' if options.images else 'features'}"
+        rows.append(Compared(what, 1e3 * own, f"bare step ({passes:.1f} passes in ours)", 1e3 * base, "ms"))
+    return rows
+
+
+def turn(timed: Callable[[], tuple[float, float]], floor: Callable[[], float]) -> tuple[float, float, float]:
+    """Return the seconds of a method's step and of the bare step, one after the other, and the method's passes."""
+    seconds, passes = timed()
+    return seconds, floor(), passes
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--images", action="store_true", help="ResNet-50 on 16 + 16 images instead of features")
+    parser.add_argument("--batch", type=int, help="samples of both domains; default: 32 images, 72 features")
+    parser.add_argument("--methods", nargs="+", help="default: all")
+    parser.add_argument("--steps", type=int, help="timed steps of each method")
+    parser.add_argument("--turns", type=int, default=3, help="of a method and the bare step; their median counts")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    run(arguments().parse_args())

@@ -1,14 +1,16 @@
-"""What features of real images cost: decoding and extraction beside the bare forward passes, and reading them again.
+"""What features of images cost: decoding and extraction beside the bare forward passes, and reading them again.
 
 One domain of Office-31 is taken from its image files to cached features, as ``tda run`` does it, in a process of its
 own; then the same network runs over the same images, decoded before and standing in memory as floats, in batches of the
 same size. Both halves are in one run on the same threads, so that their ratio means something on a busy machine too.
+Without --data the images are drawn and written as JPEG files first; without --weights the network has none.
 
     python scripts/bench_features.py --data DATA --weights FILE --domain W
+    python scripts/bench_features.py --drawn 128
 """
 
 import argparse
-import multiprocessing
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -17,19 +19,45 @@ from typing import Any
 import numpy as np
 import torch
 from hydra import compose
+from measuring import Compared, fresh, machine, peak
+from PIL import Image
+from safetensors.torch import save_file
 
 from tda.backbones.features import BATCH, features
 from tda.config import build, composer, resolved
+from tda.vision import torchvision
 
 CPU = torch.device("cpu")
 
 
+def draw(folder: Path, images: int) -> None:
+    """Write that many JPEG files of 300 to 500 pixels, smooth as photographs are, as domain A (and one as domain W)."""
+    rng = np.random.default_rng(0)
+    for domain, number in (("A", images), ("W", 1)):
+        (folder / domain / "thing").mkdir(parents=True)
+        for i in range(number):
+            coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+            width, height = map(int, rng.integers(300, 500, 2))
+            coarse.resize((width, height), Image.Resampling.BICUBIC).save(folder / domain / "thing" / f"{i:04}.jpg")
+
+
+def untrained(name: str, path: Path) -> str:
+    """Write random weights of a torchvision network to a file, and return its name."""
+    torch.manual_seed(0)
+    save_file(torchvision.models.get_model(name).state_dict(), path)
+    return str(path)
+
+
 def prepared(options: argparse.Namespace, cache: str) -> tuple[Any, dict[str, Any]]:
     """Return the dataset and the backbone's configuration."""
-    overrides = ["dataset=office31", f"backbone={options.backbone}", f"backbone.weights={options.weights}"]
-    overrides += [f"runtime.data={options.data}", f"runtime.cache={cache}", f"backbone.precision={options.precision}"]
+    overrides = [f"backbone={options.backbone}", f"backbone.weights={options.weights}"]
+    overrides += [f"runtime.cache={cache}", f"backbone.precision={options.precision}", "task=A-W"]
+    if options.data:
+        overrides += ["dataset=office31", f"runtime.data={options.data}"]
+    else:
+        overrides += ["dataset=image_folder", f"dataset.root={cache}/drawn", "dataset.name=drawn"]
     with composer():
-        config = compose("config", [*overrides, "task=A-W"])
+        config = compose("config", overrides)
         return build(resolved(config.dataset), "dataset"), resolved(config.backbone)
 
 
@@ -40,7 +68,7 @@ def product(options: argparse.Namespace, cache: str) -> tuple[float, float, np.n
     start = time.perf_counter()
     x = features(dataset.domain(options.domain), node, lambda: build(node, "backbone"), CPU, Path(cache))
     seconds = time.perf_counter() - start
-    return seconds, int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**10, x
+    return seconds, peak(), x
 
 
 def bare(options: argparse.Namespace, cache: str) -> tuple[float, float, np.ndarray]:
@@ -59,32 +87,39 @@ def bare(options: argparse.Namespace, cache: str) -> tuple[float, float, np.ndar
     return seconds, 0.0, torch.cat(made).float().numpy()
 
 
-def measure(function: Any, *arguments: Any) -> tuple[float, float, np.ndarray]:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder that holds office31")
-    parser.add_argument("--weights", required=True, help="file of the backbone's weights")
-    parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--domain", default="W", choices=("A", "D", "W"))
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
+def run(options: argparse.Namespace) -> list[Compared]:
+    """Measure what the options ask for, and print it."""
+    print(machine())
     with tempfile.TemporaryDirectory() as cache:
-        cold, peak, x = measure(product, options, cache)
-        forward, _, plain = measure(bare, options, cache)
-        warm, _, again = measure(product, options, cache)
+        if not options.data:
+            options.domain = "A"
+            draw(Path(cache) / "drawn", options.drawn)
+        options.weights = options.weights or untrained(options.backbone, Path(cache) / "random.safetensors")
+        cold, memory, x = fresh(product, options, cache)
+        forward, _, plain = fresh(bare, options, cache)
+        warm, _, again = fresh(product, options, cache)
     scaled = plain / np.linalg.norm(plain, axis=1, keepdims=True)
     assert np.array_equal(x, again)
-    print(f"{len(x)} images of {options.domain}, {options.backbone} {options.precision}, {options.threads} threads")
-    print(f"from files to features {cold:8.2f} s   peak memory {peak:.0f} MiB")
+    kind = f"images of {options.domain}" if options.data else "drawn images"
+    print(f"{len(x)} {kind}, {options.backbone} {options.precision}, {options.threads} threads")
+    print(f"from files to features {cold:8.2f} s   peak memory {memory:.0f} MiB")
     print(f"bare forward passes    {forward:8.2f} s   ratio {cold / forward:.2f}")
     print(f"from the cache         {warm:8.2f} s")
     print(f"largest difference of the features: {np.abs(x - scaled).max():.1e}")
+    return [Compared(f"{options.backbone} features of {len(x)} {kind}", cold, "bare forward passes", forward)]
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="folder that holds office31; default: drawn images")
+    parser.add_argument("--drawn", type=int, default=128, help="how many, without --data")
+    parser.add_argument("--weights", help="file of the backbone's weights; default: random")
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--domain", default="W", choices=("A", "D", "W"), help="of office31")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    run(arguments().parse_args())

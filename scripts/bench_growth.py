@@ -8,13 +8,13 @@ part of the memory that is reported. The table and the figure are written to res
 
 import argparse
 import csv
-import multiprocessing
 import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from hydra import compose
+from measuring import fresh, peak
 from threadpoolctl import threadpool_limits
 
 from tda.config import build, composer, resolved
@@ -47,7 +47,7 @@ def work(method: str, n: int, threads: int) -> tuple[float, float]:
         start = time.perf_counter()
         estimator.align(Xs, ys, Xt)
         seconds = time.perf_counter() - start
-    return seconds, int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**20
+    return seconds, peak() / 2**10
 
 
 def plot(rows: list[tuple[str, int, float, float]], path: Path) -> None:
@@ -74,8 +74,7 @@ def main() -> None:
     print(f"{'method':8}{'source':>9}{'target':>9}{'seconds':>10}{'GiB':>7}")
     for method in options.methods:
         for n in options.sizes:
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                seconds, memory = pool.apply(work, (method, n, options.threads))
+            seconds, memory = fresh(work, method, n, options.threads)
             rows.append((method, n, seconds, memory))
             print(f"{method:8}{n:9}{n // 2:9}{seconds:10.2f}{memory:7.2f}", flush=True)
     FOLDER.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Time and memory of the shallow methods beside the textbook's algorithms written plainly, and beside skada.
+"""Time and memory of the shallow methods beside the textbook's algorithms written plainly, and beside public libraries.
 
 Every pair gets the same samples (Office-31's amazon -> webcam: 2817 and 795 samples of 2048 features; the real
 ResNet-50 features where --data and --weights say where they are, otherwise drawn with a decaying spectrum) and the same
@@ -6,21 +6,19 @@ number of threads, each in a process of its own, whose peak memory is read from 
 that of the samples and the imports. The agreement column compares the two results, so that no ratio is of different
 answers. Of the textbook's JDA one iteration in ten is run, and its time multiplied.
 
-    python scripts/bench_shallow.py --threads 2          # textbook TCA and JDA take minutes: --fast leaves them out
-    python scripts/bench_shallow.py --skada              # beside skada, prediction included (pip install skada==0.6)
+    python scripts/bench_shallow.py --threads 2                       # the textbook's TCA and JDA take minutes
+    python scripts/bench_shallow.py --eigen 1024                      # those two on the first 1024 features
+    python scripts/bench_shallow.py --only --libraries skada POT      # prediction included (pip install 'tda[bench]')
 """
 
 import argparse
 import importlib
-import multiprocessing
+import importlib.util
 import os
-import platform
-import resource
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +27,7 @@ import numpy as np
 import scipy.linalg
 import scipy.spatial
 from cvxopt import matrix, solvers
+from measuring import Compared, fresh, machine, peak, table
 from threadpoolctl import threadpool_limits
 
 from tda.divergences.kernels import gram, mean_similarity, median_gamma
@@ -42,11 +41,12 @@ from tda.methods.shallow.kmm import KMM
 from tda.methods.shallow.linear_svm import LinearSVM
 from tda.methods.shallow.meda import MEDA
 from tda.methods.shallow.one_nn import OneNN
-from tda.methods.shallow.ot_da import ExactOT
+from tda.methods.shallow.ot_da import ExactOT, GroupLassoOT, SinkhornOT
 from tda.methods.shallow.sa import SA
 from tda.methods.shallow.tca import TCA
 
 CLASSES = 31
+HEADING = "\n          d     ours {0:>10}   ratio      ours {0:>10}  {1}"
 
 
 class Sample(NamedTuple):
@@ -54,6 +54,10 @@ class Sample(NamedTuple):
     Xt: np.ndarray
     ys: np.ndarray
     yt: np.ndarray  # read only to score
+
+    def first(self, features: int) -> "Sample":
+        """Return the same samples with their first features alone."""
+        return self._replace(Xs=self.Xs[:, :features].copy(), Xt=self.Xt[:, :features].copy())
 
 
 class Measured(NamedTuple):
@@ -262,75 +266,140 @@ class Pair(NamedTuple):
     meaning: str
     times: int = 1  # that the textbook's time is multiplied by
     compared: Callable[[Sample], np.ndarray] | None = None  # ours, where the textbook's is only a part
+    eigen: bool = False  # the textbook's is a non-symmetric eigenproblem of the size of the features
 
 
 PAIRS = {
-    "TCA": Pair(tca, tca_textbook, subspace_sine, "sine of the largest angle between the components"),
+    "TCA": Pair(tca, tca_textbook, subspace_sine, "sine of the largest angle between the components", eigen=True),
     "CORAL": Pair(coral, coral_textbook, relative_difference, "largest difference / largest entry"),
-    "JDA": Pair(jda, jda_textbook, subspace_sine, "the same, after the first guesses", 10, jda_one),
+    "JDA": Pair(jda, jda_textbook, subspace_sine, "the same, after the first guesses", 10, jda_one, True),
     "GFK": Pair(gfk, gfk_textbook, relative_difference, "largest difference of the kernels / largest entry"),
     "MEDA": Pair(meda, meda_textbook, disagreement, "share of target samples that are classified otherwise"),
     "KMM": Pair(kmm, kmm_textbook, objective_difference, "(our objective - theirs) / |theirs|"),
 }
 
 
-def adapters(data: Sample) -> dict[str, tuple[ShallowMethod, Any]]:
-    """Return, for each method that both have, ours and skada's, with the parameters of ours as far as it has them.
+class Rivals(NamedTuple):
+    """Ours and a library's, with the parameters of ours as far as it has them; each predicts the target's classes."""
 
-    skada's KMM is given our bandwidth: with its own all weights but a few vanish, and its accuracy is chance.
+    ours: ShallowMethod
+    theirs: Callable[[Sample], np.ndarray]
+
+
+def in_skada(data: Sample) -> dict[str, Rivals]:
+    """Return what skada has too.
+
+    Its KMM is given our bandwidth: with its own all weights but a few vanish, and its accuracy is chance.
     """
     import skada
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.svm import SVC
 
+    def adapted(adapter: Any, classifier: Any, data: Sample) -> np.ndarray:
+        pipeline = skada.make_da_pipeline(adapter, classifier)
+        domain = np.repeat([1, -2], [len(data.Xs), len(data.Xt)])
+        y = np.concatenate([data.ys, np.full(len(data.Xt), -1)])
+        pipeline.fit(np.concatenate([data.Xs, data.Xt]), y, sample_domain=domain)
+        predicted: np.ndarray = pipeline.predict(data.Xt, sample_domain=np.full(len(data.Xt), -2))
+        return predicted
+
     nearest = KNeighborsClassifier(1)
     weighted = SVC(kernel="linear").set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-    pipeline = skada.make_da_pipeline
+    kmm = skada.KMMReweightAdapter(gamma=median_gamma(data.Xs, data.Xt))
     return {
-        "CORAL": (CORAL(classifier=OneNN(), standardise="no"), pipeline(skada.CORALAdapter(), nearest)),
-        "TCA": (
+        "CORAL": Rivals(CORAL(classifier=OneNN(), standardise="no"), partial(adapted, skada.CORALAdapter(), nearest)),
+        "TCA": Rivals(
             TCA(classifier=OneNN(), kernel="rbf", lam=0.1),
-            pipeline(skada.TransferComponentAnalysisAdapter(n_components=30), nearest),
+            partial(adapted, skada.TransferComponentAnalysisAdapter(n_components=30), nearest),
         ),
-        "KMM": (
-            KMM(classifier=LinearSVM()),
-            pipeline(skada.KMMReweightAdapter(gamma=median_gamma(data.Xs, data.Xt)), weighted),
+        "KMM": Rivals(KMM(classifier=LinearSVM()), partial(adapted, kmm, weighted)),
+        "SA": Rivals(
+            SA(classifier=OneNN(), dim=30), partial(adapted, skada.SubspaceAlignmentAdapter(n_components=30), nearest)
         ),
-        "SA": (SA(classifier=OneNN(), dim=30), pipeline(skada.SubspaceAlignmentAdapter(n_components=30), nearest)),
-        "OT": (ExactOT(classifier=OneNN()), pipeline(skada.OTMappingAdapter(), nearest)),
+        "OT": Rivals(ExactOT(classifier=OneNN()), partial(adapted, skada.OTMappingAdapter(), nearest)),
     }
 
 
-def adapted(name: str, side: str, data: Sample) -> np.ndarray:
-    """Fit and predict with ours or skada's."""
-    ours, theirs = adapters(data)[name]
-    if side == "ours":
-        return ours.fit(data.Xs, data.ys, data.Xt).predict(data.Xt)
-    domain = np.repeat([1, -2], [len(data.Xs), len(data.Xt)])
-    y = np.concatenate([data.ys, np.full(len(data.Xt), -1)])
-    theirs.fit(np.concatenate([data.Xs, data.Xt]), y, sample_domain=domain)
-    return theirs.predict(data.Xt, sample_domain=np.full(len(data.Xt), -2))
+def in_pot(data: Sample) -> dict[str, Rivals]:
+    """Return what POT's own module on domain adaptation has too, and 1-NN after it.
+
+    Ours calls POT's solvers; what is compared is what lies around them, and in OT-GL the line search, which POT does
+    on another objective.
+    """
+    import ot
+
+    def moved(transport: Any, data: Sample) -> np.ndarray:
+        Zs = transport.fit(Xs=data.Xs, ys=data.ys, Xt=data.Xt).transform(Xs=data.Xs)
+        return OneNN().fit(Zs, data.ys, data.Xt).predict(data.Xt)
+
+    return {
+        "OT": Rivals(ExactOT(classifier=OneNN()), partial(moved, ot.da.EMDTransport())),
+        "OT-IT": Rivals(
+            SinkhornOT(classifier=OneNN(), unit_cost=False, reg=0.1), partial(moved, ot.da.SinkhornTransport(reg_e=0.1))
+        ),
+        "OT-GL": Rivals(
+            GroupLassoOT(classifier=OneNN(), unit_cost=False, reg=0.1, eta=1.0),
+            partial(moved, ot.da.SinkhornL1l2Transport(reg_e=0.1, reg_cl=1.0)),
+        ),
+    }
+
+
+def in_adapt(data: Sample) -> dict[str, Rivals]:
+    """Return what adapt has too."""
+    from adapt import feature_based, instance_based
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.svm import SVC
+
+    def adapted(make: Callable[..., Any], classifier: Any, data: Sample, **parameters: Any) -> np.ndarray:
+        model = make(classifier, Xt=data.Xt, verbose=0, **parameters).fit(data.Xs, data.ys)
+        return np.ravel(model.predict(data.Xt))
+
+    nearest = KNeighborsClassifier(1)
+    gamma = median_gamma(data.Xs, data.Xt)
+    return {
+        "CORAL": Rivals(
+            CORAL(classifier=OneNN(), standardise="no"), partial(adapted, feature_based.CORAL, nearest, lambda_=1.0)
+        ),
+        "TCA": Rivals(
+            TCA(classifier=OneNN(), kernel="rbf", lam=0.1),
+            partial(adapted, feature_based.TCA, nearest, n_components=30, mu=0.1, kernel="rbf", gamma=gamma),
+        ),
+        "KMM": Rivals(
+            KMM(classifier=LinearSVM()),
+            partial(adapted, instance_based.KMM, SVC(kernel="linear"), kernel="rbf", gamma=gamma, B=1000),
+        ),
+        "SA": Rivals(SA(classifier=OneNN(), dim=30), partial(adapted, feature_based.SA, nearest, n_components=30)),
+    }
+
+
+class Library(NamedTuple):
+    """A public library: the module that it is imported as, and what it has that we have too."""
+
+    module: str
+    methods: Callable[[Sample], dict[str, Rivals]]
+
+
+LIBRARIES = {"skada": Library("skada", in_skada), "POT": Library("ot", in_pot), "adapt": Library("adapt", in_adapt)}
+
+
+def beside(library: str, name: str, side: str, data: Sample) -> np.ndarray:
+    """Fit and predict with ours or the library's."""
+    rivals = LIBRARIES[library].methods(data)[name]
+    if side == "theirs":
+        return rivals.theirs(data)
+    return rivals.ours.fit(data.Xs, data.ys, data.Xt).predict(data.Xt)
 
 
 def load(samples: Path) -> Sample:
     return Sample(*(np.load(samples / f"{name}.npy") for name in Sample._fields))
 
 
-def peak() -> float:
-    """Return the peak resident memory of this process in MiB (Linux: getrusage also counts the parent's)."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def work(name: str, side: str, samples: Path, threads: int, repeats: int) -> Measured:
-    """Run in a fresh process: the least time of `repeats`, and the peak memory above the samples."""
-    function = partial(adapted, name[:-1], side) if name.endswith("*") else getattr(PAIRS[name], side)
+def work(function: Callable[[Sample], np.ndarray], samples: Path, threads: int, repeats: int, most: int) -> Measured:
+    """Time a function of the samples' first `most` features: the least of `repeats`, and the memory above them."""
     with threadpool_limits(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         function(draw(310, 124, 80))
-        data = load(samples)
+        data = load(samples).first(most)
         before, times = peak(), []
         for _ in range(repeats):
             start = time.perf_counter()
@@ -339,66 +408,78 @@ def work(name: str, side: str, samples: Path, threads: int, repeats: int) -> Mea
     return Measured(min(times), peak() - before, result)
 
 
-def measure(*arguments: object) -> Measured:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, arguments)
+def beside_textbook(name: str, data: Sample, samples: Path, options: argparse.Namespace) -> Compared:
+    """Measure one pair, print a line, and return what the summary says of it."""
+    pair = PAIRS[name]
+    most = min(options.eigen, data.Xs.shape[1]) if pair.eigen else data.Xs.shape[1]
+    ours = fresh(work, pair.ours, samples, options.threads, options.repeats, most)
+    theirs = fresh(work, pair.textbook, samples, options.threads, 1, most)
+    compared = fresh(work, pair.compared, samples, options.threads, 1, most) if pair.compared else ours
+    seconds = theirs.seconds * pair.times
+    agreement = pair.agreement(compared.result, theirs.result, data.first(most))
+    line = f"{name:6}{most:5}{ours.seconds:8.2f}s{seconds:10.2f}s{seconds / ours.seconds:7.1f}x"
+    line += f"{ours.mebibytes:6.0f} MiB{theirs.mebibytes:7.0f} MiB"
+    print(f"{line}  {agreement:.1e} ({pair.meaning})", flush=True)
+    return Compared(f"{name}, {most} features", ours.seconds, "the textbook's algorithm", seconds)
 
 
-def beside_textbook(names: Sequence[str], data: Sample, samples: Path, options: argparse.Namespace) -> None:
-    print(f"{'':6}{'ours':>9}{'textbook':>11}{'ratio':>8}{'ours':>10}{'textbook':>11}  agreement")
-    for name in names:
-        pair = PAIRS[name]
-        ours = measure(name, "ours", samples, options.threads, options.repeats)
-        line = f"{name:6}{ours.seconds:8.2f}s"
-        if name in ("TCA", "JDA") and options.fast:
-            print(f"{line}{'left out':>11}{'':8}{ours.mebibytes:6.0f} MiB", flush=True)
-            continue
-        theirs = measure(name, "textbook", samples, options.threads, 1)
-        compared = measure(name, "compared", samples, options.threads, 1) if pair.compared else ours
-        seconds = theirs.seconds * pair.times
-        agreement = pair.agreement(compared.result, theirs.result, data)
-        line += f"{seconds:10.2f}s{seconds / ours.seconds:7.1f}x{ours.mebibytes:6.0f} MiB{theirs.mebibytes:7.0f} MiB"
-        print(f"{line}  {agreement:.1e} ({pair.meaning})", flush=True)
+def beside_library(library: str, name: str, data: Sample, samples: Path, options: argparse.Namespace) -> Compared:
+    """Measure one method in ours and in a library, print a line, and return what the summary says of it."""
+    d = data.Xs.shape[1]
+    ours, theirs = (
+        fresh(work, partial(beside, library, name, side), samples, options.threads, options.repeats, d)
+        for side in ("ours", "theirs")
+    )
+    right = [100 * np.mean(side.result == data.yt) for side in (ours, theirs)]
+    line = f"{name:6}{d:5}{ours.seconds:8.2f}s{theirs.seconds:10.2f}s{theirs.seconds / ours.seconds:7.1f}x"
+    line += f"{ours.mebibytes:6.0f} MiB{theirs.mebibytes:7.0f} MiB"
+    print(f"{line}  {right[0]:.1f} and {right[1]:.1f} per cent", flush=True)
+    return Compared(f"{name}, {d} features", ours.seconds, library, theirs.seconds)
 
 
-def beside_skada(data: Sample, samples: Path, options: argparse.Namespace) -> None:
-    print(f"\n{'':6}{'ours':>9}{'skada':>11}{'ratio':>8}{'ours':>10}{'skada':>11}  accuracy on the target")
-    for name in adapters(data):
-        ours, theirs = (
-            measure(f"{name}*", side, samples, options.threads, options.repeats) for side in ("ours", "skada")
-        )
-        right = [100 * np.mean(side.result == data.yt) for side in (ours, theirs)]
-        line = f"{name:6}{ours.seconds:8.2f}s{theirs.seconds:10.2f}s{theirs.seconds / ours.seconds:7.1f}x"
-        line += f"{ours.mebibytes:6.0f} MiB{theirs.mebibytes:7.0f} MiB"
-        print(f"{line}  {right[0]:.1f} and {right[1]:.1f} per cent", flush=True)
+def run(options: argparse.Namespace) -> list[Compared]:
+    """Measure what the options ask for, and print it."""
+    data = real(options.data, options.weights) if options.data else draw(*options.shape)
+    versions = ", ".join(f"{name} {importlib.import_module(name).__version__}" for name in ("numpy", "scipy", "cvxopt"))
+    kind = "ResNet-50 features of Office-31" if options.data else "drawn features"
+    print(f"{len(data.Xs)} + {len(data.Xt)} samples x {data.Xs.shape[1]} {kind}, {options.threads} threads; {versions}")
+    print(machine())
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        samples = Path(folder)
+        for name, array in data._asdict().items():
+            np.save(samples / f"{name}.npy", array)
+        for name in options.only:
+            if name == options.only[0]:
+                print(HEADING.format("textbook", "agreement"))
+            rows.append(beside_textbook(name, data, samples, options))
+        for library in options.libraries:
+            if importlib.util.find_spec(LIBRARIES[library].module) is None:
+                print(f"\n{library}: not installed (pip install {library})")
+                continue
+            print(HEADING.format(library, "accuracy on the target"))
+            names = LIBRARIES[library].methods(data)
+            rows.extend(beside_library(library, name, data, samples, options) for name in names)
+    return rows
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="for every linear-algebra library")
     parser.add_argument("--shape", type=int, nargs=3, default=(2817, 795, 2048), metavar=("NS", "NT", "D"))
     parser.add_argument("--data", help="folder that holds office31; the samples are then its features")
     parser.add_argument("--weights", help="file of ResNet-50's weights")
-    parser.add_argument("--repeats", type=int, default=3, help="of ours; the textbook's is run once")
-    parser.add_argument("--fast", action="store_true", help="leave the textbook's TCA and JDA out")
+    parser.add_argument("--repeats", type=int, default=3, help="the least counts; the textbook's is run once")
+    parser.add_argument("--eigen", type=int, default=2048, metavar="D", help="most features for TCA and JDA")
     parser.add_argument(
         "--only", choices=PAIRS, nargs="*", default=list(PAIRS), help="of the textbook's; none for none"
     )
-    parser.add_argument("--skada", action="store_true", help="run beside skada too")
-    options = parser.parse_args()
-    data = real(options.data, options.weights) if options.data else draw(*options.shape)
+    parser.add_argument("--libraries", choices=LIBRARIES, nargs="*", default=[], help="public ones to run beside")
+    return parser
 
-    versions = ", ".join(f"{name} {importlib.import_module(name).__version__}" for name in ("numpy", "scipy", "cvxopt"))
-    kind = "ResNet-50 features of Office-31" if options.data else "drawn features"
-    print(f"{len(data.Xs)} + {len(data.Xt)} samples x {data.Xs.shape[1]} {kind}, {options.threads} threads; {versions}")
-    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} at the start\n")
-    with tempfile.TemporaryDirectory() as folder:
-        samples = Path(folder)
-        for name, array in data._asdict().items():
-            np.save(samples / f"{name}.npy", array)
-        beside_textbook(options.only, data, samples, options)
-        if options.skada:
-            beside_skada(data, samples, options)
+
+def main() -> None:
+    print("\n" + table(run(arguments().parse_args())))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple, Self
 from unittest.mock import patch
 
 import numpy as np
+from measuring import Compared, machine
 
 from tda import report
 from tda.cache import digest
@@ -129,13 +129,9 @@ def copied(model: Record, cell: Cell, store: Store) -> None:
     path.write_text(json.dumps(asdict(record)))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=int, nargs="+", default=[1000, 10_000], help="multiples of 200")
-    parser.add_argument("--run", type=int, default=10_000, help="run no more of them; the other records are copies")
-    parser.add_argument("--csv", type=Path, help="write the numbers there too")
-    options = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} at the start")
+def run(options: argparse.Namespace) -> list[Compared]:
+    """Measure what the options ask for, and print it."""
+    print(machine())
     print("             a cell, ms                            all, s")
     print("   cells  planning running (Hydra's part) (wall)  reading   table")
     rows = []
@@ -151,7 +147,21 @@ def main() -> None:
             writer = csv.writer(file)
             writer.writerow(Times._fields)
             writer.writerows([round(number, 3) for number in row] for row in rows)
+    return [
+        Compared(
+            f"a cell of {one.cells}", 1e3 * one.running / one.run, "Hydra's job alone", 1e3 * one.hydra / one.run, "ms"
+        )
+        for one in rows
+    ]
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=int, nargs="+", default=[1000, 10_000], help="multiples of 200")
+    parser.add_argument("--run", type=int, default=10_000, help="run no more of them; the other records are copies")
+    parser.add_argument("--csv", type=Path, help="write the numbers there too")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    run(arguments().parse_args())

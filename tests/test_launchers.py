@@ -106,7 +106,10 @@ def test_a_slurm_cluster_makes_the_same_records(slurm: None, alone: list[dict[st
 @pytest.mark.ray
 @pytest.mark.timeout(400)
 def test_a_ray_cluster_that_loses_a_node_in_mid_sweep_makes_every_record(tmp_path: Path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    pytest.importorskip(
+        "hydra_plugins.hydra_ray_launcher",
+        reason="Ray's launcher is not installed: pip install -c .ci/constraints-ray.txt -e '.[dev,ray]', in a venv of its own",
+    )
     from ray.cluster_utils import Cluster
 
     tasks, sweep = 6, ["method=source_only", "trainer.steps=8", "task=O-P,O-S,P-O,P-S,S-O,S-P"]
