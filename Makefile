@@ -40,7 +40,7 @@ check-accuracy: $(STAMP)  ## compare the accuracies of every shallow and four de
 wheel: $(STAMP)  ## build the wheel, which carries the configuration
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-bench: $(STAMP)  ## the whole picture in under ten minutes: ours beside the textbook's, public libraries and bare passes (DATA= WEIGHTS=)
+bench: $(STAMP)  ## the whole picture in one run: ours beside the textbook's, public libraries and bare passes (DATA= WEIGHTS=)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[bench]'
 	$(BIN)/python scripts/bench.py $(if $(DATA),--data $(DATA)) $(if $(WEIGHTS),--weights $(WEIGHTS))
 

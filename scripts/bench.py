@@ -1,4 +1,4 @@
-"""The whole picture of what tda costs, in one run of under ten minutes on two quiet cores, with one table at the end.
+"""The whole picture of what tda costs, in one run, with one table at the end.
 
 Shallow methods beside the textbook's algorithms and beside the public libraries that are installed; a training step of
 the deep methods beside the bare step, on features and on images; extraction of features beside bare forward passes;

@@ -24,8 +24,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tda.backbones.features import BATCH, features
+from tda.backbones.pretrained import untrained
 from tda.config import build, composer, resolved
-from tda.vision import torchvision
 
 CPU = torch.device("cpu")
 
@@ -41,10 +41,10 @@ def draw(folder: Path, images: int) -> None:
             coarse.resize((width, height), Image.Resampling.BICUBIC).save(folder / domain / "thing" / f"{i:04}.jpg")
 
 
-def untrained(name: str, path: Path) -> str:
+def random_weights(name: str, path: Path) -> str:
     """Write random weights of a torchvision network to a file, and return its name."""
     torch.manual_seed(0)
-    save_file(torchvision.models.get_model(name).state_dict(), path)
+    save_file(untrained(name).state_dict(), path)
     return str(path)
 
 
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> list[Compared]:
         if not options.data:
             options.domain = "A"
             draw(Path(cache) / "drawn", options.drawn)
-        options.weights = options.weights or untrained(options.backbone, Path(cache) / "random.safetensors")
+        options.weights = options.weights or random_weights(options.backbone, Path(cache) / "random.safetensors")
         cold, memory, x = fresh(product, options, cache)
         forward, _, plain = fresh(bare, options, cache)
         warm, _, again = fresh(product, options, cache)

@@ -168,4 +168,5 @@ def test_the_committed_baselines_can_be_read() -> None:
         baseline = check.read(path)
         assert (folder("conf") / "experiment" / path.name).with_suffix(".yaml").is_file()
         assert len(baseline) >= 7 * 12
+        assert len(baseline) > 100 or path.name != "quick.csv"
         assert set(baseline.groupby(["backbone", "label"]).size()) == {7}  # six tasks and their average
