@@ -23,14 +23,17 @@ import torch.nn.functional as F
 from hydra import compose
 from measuring import Compared, machine
 from omegaconf import OmegaConf
+from torch.nn.modules.module import register_module_forward_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tda.backbones.base import Backbone, Network
 from tda.backbones.given import Given
 from tda.config import build, composer, resolved
 from tda.resources import folder
-from tda.trainer import Learner, Trainer
+from tda.trainer import Learner
 
 CLASSES = 31
+WARM = 2  # steps before the timed ones, which make the optimiser's state and choose convolutions
 SIZES: dict[str, Any] = {"bottleneck": 256, "hidden": [], "discriminator": [1024, 1024]}
 
 
@@ -89,7 +92,8 @@ def bare(batch: int, images: bool, steps: int) -> Callable[[], float]:
             optimiser.step()
 
     def timed() -> float:
-        step()
+        for _ in range(WARM):
+            step()
         start = time.perf_counter()
         for _ in range(steps):
             step()
@@ -104,38 +108,28 @@ def product(name: str, batch: int, images: bool, steps: int) -> Callable[[], tup
         overrides = [f"method={name}", "task=O-P", "trainer=frozen", f"trainer.batch={batch}"]
         overrides += ["backbone=resnet50", "backbone.weights=none", "backbone.frozen=true"]
         config = compose("config", overrides)
-    settings = resolved(OmegaConf.merge(config.method.run.trainer, {"augment": None}))
-    passed = 0
+    settings = resolved(OmegaConf.merge(config.method.run.trainer, {"augment": None, "steps": WARM + steps}))
+    xs, ys, xt = samples(images)
 
-    def count(*_: Any) -> None:
-        nonlocal passed
-        passed += 1
-
-    def fit(number: int) -> float:
-        trainer: Trainer = build(settings | {"steps": number}, "trainer")
+    def timed() -> tuple[float, float]:
         learner = Learner(
             method=partial(build, config.method, "method"),
-            trainer=trainer,
+            trainer=build(settings, "trainer"),
             backbone=partial(backbone, images),
             device="cpu",
         )
-        xs, ys, xt = samples(images)
-        hook = torch.nn.modules.module.register_module_forward_hook(
-            lambda module, *_: count() if isinstance(module, Backbone) else None
-        )
-        start = time.perf_counter()
+        updates, passed = [], []
+        hooks = [
+            register_optimizer_step_post_hook(lambda *_: updates.append(time.perf_counter())),
+            register_module_forward_hook(
+                lambda module, *_: passed.append(time.perf_counter()) if isinstance(module, Backbone) else None
+            ),
+        ]
         learner.fit(xs, ys, xt)
-        seconds = time.perf_counter() - start
-        hook.remove()
-        return seconds
-
-    def timed() -> tuple[float, float]:
-        nonlocal passed
-        few, before = fit(2), passed
-        passed = 0
-        many = fit(steps + 2)
-        each, passed = (passed - before) / steps, 0
-        return (many - few) / steps, each
+        for hook in hooks:
+            hook.remove()
+        start = updates[round(len(updates) * WARM / (WARM + steps)) - 1]
+        return (updates[-1] - start) / steps, sum(start < when < updates[-1] for when in passed) / steps
 
     return timed
 

@@ -32,6 +32,7 @@ from threadpoolctl import threadpool_limits
 
 from tda.divergences.kernels import gram, mean_similarity, median_gamma
 from tda.divergences.proxy import a_distance
+from tda.memory import forget
 from tda.methods.shallow.artl import laplacian
 from tda.methods.shallow.base import ShallowMethod
 from tda.methods.shallow.coral import CORAL
@@ -402,6 +403,7 @@ def work(function: Callable[[Sample], np.ndarray], samples: Path, threads: int, 
         data = load(samples).first(most)
         before, times = peak(), []
         for _ in range(repeats):
+            forget()
             start = time.perf_counter()
             result = function(data)
             times.append(time.perf_counter() - start)

@@ -97,6 +97,27 @@ class TestDiscrepancies:
             slope = (double_sum(k, S.detach() + step, T) - double_sum(k, S.detach() - step, T)) / 2e-3
             assert float(S.grad[i, j]) == pytest.approx(slope, abs=1e-4)
 
+    def test_the_slopes_of_the_fused_sum_are_those_of_the_graph(self) -> None:
+        """By samples and by weights, against automatic differentiation of the kernels one by one."""
+        Z, W = torch.cat(pair()), torch.randn(12, 12, generator=torch.Generator().manual_seed(2))
+        slopes = []
+        for fused in (True, False):
+            z, w = Z.clone().requires_grad_(), W.clone().requires_grad_()
+            both = w + w.T
+            K = losses.mixture(losses.squared_distances(z), 4)
+            found = losses.KernelSum.apply(z, both, 4, "mean") if fused else (both * K).sum()
+            (3 * found).backward()
+            slopes.append((found.detach(), z.grad, w.grad))
+        for one, other in zip(*slopes, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+    def test_the_slope_of_a_slope_is_refused(self) -> None:
+        S, T = pair()
+        S.requires_grad_()
+        (slope,) = torch.autograd.grad(losses.mmd2(S, T).square(), S, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            slope.sum().backward()
+
     def test_distances_survive_a_large_offset(self) -> None:
         S, _ = pair()
         torch.testing.assert_close(losses.squared_distances(S + 1000), torch.cdist(S, S) ** 2, atol=1e-2, rtol=1e-3)

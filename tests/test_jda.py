@@ -121,8 +121,8 @@ def test_a_class_that_no_target_sample_is_taken_for_keeps_its_source_part():
 @pytest.mark.parametrize("linear", [False, True])
 def test_the_axes_keep_the_problem(shape, linear):
     K = np.random.default_rng(0).normal(size=shape)
-    R, energy = axes(K, linear)
-    F = K @ R
+    R, F, energy = axes(K, linear)
+    np.testing.assert_allclose(F, K @ R, atol=1e-8)
     np.testing.assert_allclose(F.T @ F, np.diag(energy), atol=1e-8)
     full = K @ K.T if linear else K
     np.testing.assert_allclose(F @ F.T, full @ full.T, atol=1e-8)

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from tda.backbones.base import Network, Output
-from tda.divergences.batch import class_weights, contrast, mixture, squared_distances, uniform
+from tda.divergences.batch import local_mmd2, mmd2
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.shallow.bda import balance
 
@@ -73,10 +73,9 @@ class DDAN(DeepMethod):
         guessed = target.logits.detach().argmax(1)
         if self.mu is None:
             self._see(source.features.detach(), target.features.detach(), batch.ys, guessed)
-        K = mixture(squared_distances(torch.cat([source.features, target.features])), self.kernels)
-        W = class_weights(batch.ys, F.one_hot(guessed, self.network.classes).float())
-        marginal = contrast(K, uniform(source.features, target.features))
-        conditional = contrast(K, W).sum() / (W != 0).any(0).sum().clamp_min(1)
+        marginal = mmd2(source.features, target.features, kernels=self.kernels)
+        pt = F.one_hot(guessed, self.network.classes).float()
+        conditional = local_mmd2(source.features, target.features, batch.ys, pt, kernels=self.kernels)
         return (1 - self.mu_) * marginal + self.mu_ * conditional
 
     def _see(self, *batch: Tensor) -> None:

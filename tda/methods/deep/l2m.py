@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tda.backbones.base import Network, Output, perceptron
-from tda.divergences.batch import mmd2
+from tda.divergences.batch import contrast, mixture, squared_distances, uniform
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 
 
@@ -111,7 +111,9 @@ class MetaNetwork(nn.Module):
         """Return L_m."""
         seen = (torch.cat([o.features, o.logits.softmax(1)], 1) for o in (source, target))
         means = [self.embedding(x).float().tanh().mean(0) for x in seen]
-        return F.mse_loss(*means) + F.softplus(self.share) * mmd2(source.features, target.features)
+        D = squared_distances(torch.cat([source.features, target.features]))
+        gap = contrast(mixture(D, 5), uniform(source.features, target.features))  # mmd2, twice differentiable
+        return F.mse_loss(*means) + F.softplus(self.share) * gap
 
 
 def halves(both: Output, first: int) -> tuple[Output, Output]:

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 from pydantic import PositiveFloat
 
+from tda.memory import remembered
 from tda.methods.shallow.base import Aligner, ShallowMethod, standardisers
 
 
@@ -81,6 +82,7 @@ def recoloured(Xs: np.ndarray, Xt: np.ndarray, ridge: float) -> np.ndarray:
     return product
 
 
+@remembered
 def principal(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the positive eigenvalues (r,) of cov(X) and their eigenvectors (d, r), by the smaller side."""
     n, d = X.shape

@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import LinearConstraint, minimize
 
 from tda.divergences.kernels import gram, median_gamma
@@ -25,7 +25,7 @@ class DTMKL(ShallowMethod):
     few that the paper has there, and the virtual labels of all target samples are those of the prelearned f_m. Its
     loss is the square (kernel regularised least squares, which the paper's framework admits) in the place of the
     epsilon-insensitive one, so that f has a closed form. The problem is then convex in d, of few unknowns, and its
-    slope is known; each step costs one Cholesky factorisation.
+    slope and curvature are known: Newton's steps on the simplex, few of them, each of one Cholesky factorisation.
 
     Parameters
     ----------
@@ -94,40 +94,45 @@ class DTMKL(ShallowMethod):
         kept = ns + nt if self.zeta > 0 else ns
         noise = 1 / (self.C * np.repeat([1.0, self.zeta], [ns, nt])[:kept])
 
-        def risk(d: np.ndarray) -> Risk:
+        def objective(d: np.ndarray) -> Point:
             labels = np.concatenate([Y, np.tensordot(d, virtual, axes=1)])[:kept]
             K = np.diag(noise)
             for d_m, K_m in zip(d, grams, strict=True):
                 if d_m != 0:
                     K += d_m * K_m[:kept, :kept]
-            alpha = cho_solve(cho_factor(K.T, overwrite_a=True, check_finite=False), labels, check_finite=False)
+            L = cholesky(K.T, lower=True, overwrite_a=True, check_finite=False)
+            alpha = cho_solve((L, True), labels, check_finite=False)
+            pulled = [K_m[:kept, :kept] @ alpha for K_m in grams]
             slope = [
-                np.vdot(alpha[ns:], F[: kept - ns]) - np.vdot(alpha, K_m[:kept, :kept] @ alpha) / 2
-                for F, K_m in zip(virtual, grams, strict=True)
+                np.vdot(alpha[ns:], F[: kept - ns]) - np.vdot(alpha, p) / 2
+                for F, p in zip(virtual, pulled, strict=True)
             ]
-            return Risk(float(np.vdot(labels, alpha)) / 2, np.array(slope), alpha)
-
-        def valued(d: np.ndarray, found: Risk) -> tuple[float, np.ndarray]:
+            for F, p in zip(virtual, pulled, strict=True):
+                p[ns:] -= F[: kept - ns]
+            bent = solve_triangular(L, np.hstack(pulled), lower=True, check_finite=False)
+            bent = bent.reshape(kept, self.kernels, -1)
+            curvature = np.einsum("imc,ilc->ml", bent, bent)
             distance = self.distances_ @ d
-            return distance**2 / 2 + self.theta * found.value, distance * self.distances_ + self.theta * found.slope
+            return Point(
+                distance**2 / 2 + self.theta * float(np.vdot(labels, alpha)) / 2,
+                distance * self.distances_ + self.theta * np.array(slope),
+                np.outer(self.distances_, self.distances_) + self.theta * curvature,
+                alpha,
+            )
 
-        def objective(d: np.ndarray) -> tuple[float, np.ndarray]:
-            return valued(d, risk(d))
-
-        found = minimize(
-            objective,
-            np.full(self.kernels, 1 / self.kernels),
-            jac=True,
-            method="SLSQP",
-            bounds=[(0, 1)] * self.kernels,
-            constraints=LinearConstraint(np.ones((1, self.kernels)), 1, 1),
-            options={"maxiter": self.steps, "ftol": 1e-8},
-        )
-        self.mixture_ = np.maximum(found.x, 0) / np.maximum(found.x, 0).sum()
-        least = risk(self.mixture_)
-        self.objective_ = float(valued(self.mixture_, least)[0])
+        d = np.full(self.kernels, 1 / self.kernels)
+        at = objective(d)
+        for _ in range(self.steps):
+            move = simplex_minimum(at.slope, at.curvature, d) - d
+            gain = -(at.slope @ move + move @ at.curvature @ move / 2)
+            if gain <= 1e-8 * at.value:
+                break
+            while (there := objective(d + move)).value > at.value + 1e-4 * (at.slope @ move):
+                move /= 2
+            d, at = d + move, there
+        self.mixture_, self.objective_ = d, at.value
         self.anchors_ = X[:kept]
-        self.coefficients_ = least.alpha
+        self.coefficients_ = at.alpha
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
@@ -140,12 +145,35 @@ class DTMKL(ShallowMethod):
         return y
 
 
-class Risk(NamedTuple):
-    """R(d), its derivatives by d (kernels,), and the coefficients (n, C) of the f of least risk."""
+class Point(NamedTuple):
+    """The objective at d, its slope (kernels,) and curvature (kernels, kernels), and the alpha (n, C) of its f."""
 
     value: float
     slope: np.ndarray
+    curvature: np.ndarray
     alpha: np.ndarray
+
+
+def simplex_minimum(slope: np.ndarray, curvature: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """Return the x >= 0 of sum 1 of least slope'(x - d) + 1/2 (x - d)'curvature (x - d), from d in that simplex."""
+    scale = np.abs(slope).max() or 1.0  # the tolerance of the search is absolute
+
+    def quadratic(x: np.ndarray) -> tuple[float, np.ndarray]:
+        along = curvature @ (x - d)
+        return float((slope + along / 2) @ (x - d)) / scale, (slope + along) / scale
+
+    found = minimize(
+        quadratic,
+        d,
+        jac=True,
+        method="SLSQP",
+        bounds=[(0, 1)] * len(d),
+        constraints=LinearConstraint(np.ones((1, len(d))), 1, 1),
+        options={"maxiter": 200, "ftol": 1e-14},
+    )
+    x: np.ndarray = np.maximum(found.x, 0)
+    x /= x.sum()
+    return x
 
 
 def gaussians(X: np.ndarray, Y: np.ndarray, gammas: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,7 +1,7 @@
 """JDA: joint distribution adaptation."""
 
 from copy import deepcopy
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
@@ -12,6 +12,7 @@ from sklearn.utils.extmath import svd_flip
 
 from tda.divergences.kernels import bandwidth, gram
 from tda.divergences.subspace import leading
+from tda.memory import remembered
 from tda.methods.shallow.base import Aligner, ShallowMethod
 
 
@@ -97,8 +98,7 @@ class JDA(Aligner):
         self.anchors_ = X if self.kernel == "rbf" else None
         K = self._features(X)
         classes = np.unique(ys, return_inverse=True)[1]
-        change, energy = self._axes(K, classes)
-        F = K @ change
+        change, F, energy = self._axes(K, classes)
         W = self._components(F, energy, classes)
         self.components_ = change @ W
         Z = self._embedded(F @ W)
@@ -134,9 +134,9 @@ class JDA(Aligner):
         gaps = (csr_array(E).T @ F).T  # (r, columns of E): a sample is in few of them
         return self._columns(joint_components(energy, mean, gaps, self.lam, self.dim, len(F)))
 
-    def _axes(self, K: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return R (m, r) and the diagonal of F'F, F = K R, in whose columns the problem of K (n, m) is solved."""
-        return axes(K, linear=self.kernel == "linear")
+    def _axes(self, K: np.ndarray, classes: np.ndarray) -> "Axes":
+        """Return the axes in which the problem of K (n, m) is solved."""
+        return shared_axes(K, self.kernel == "linear")
 
     def _columns(self, W: np.ndarray) -> np.ndarray:
         """Return W (r, dim) with columns of the wanted length: they are of 2-norm 1."""
@@ -176,8 +176,16 @@ def conditional(classes: np.ndarray, guesses: np.ndarray) -> np.ndarray:
     return E
 
 
-def axes(K: np.ndarray, linear: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the change of axes R (m, r) and the diagonal of F'F, where F = K R has all that the problem of K has.
+class Axes(NamedTuple):
+    """A change of axes R (m, r), F = K R (n, r) and the diagonal of F'F (r,)."""
+
+    change: np.ndarray
+    F: np.ndarray
+    energy: np.ndarray
+
+
+def axes(K: np.ndarray, linear: bool) -> Axes:
+    """Return the axes R in which F = K R has all that the problem of K (n, m) has, in columns that are orthogonal.
 
     With K = U s V' of rank r, F = U s and the norm of w is kept. `linear` is for the kernel matrix K K' in the
     place of K: then F = U s^2. From the smaller of K'K and K K'; 2-norm 0 and rounding errors are left out.
@@ -186,8 +194,16 @@ def axes(K: np.ndarray, linear: bool) -> tuple[np.ndarray, np.ndarray]:
     squared, vectors = np.linalg.eigh(K.T @ K if m <= n else K @ K.T)
     real = squared > squared[-1] * max(n, m) * np.finfo(float).eps
     squared, vectors = squared[real], vectors[:, real]
-    V = vectors if m <= n else K.T @ (vectors / np.sqrt(squared))
-    return (V * np.sqrt(squared), squared**2) if linear else (V, squared)
+    scale = np.sqrt(squared)
+    if m <= n:
+        R = vectors * scale if linear else vectors
+        return Axes(R, K @ R, squared**2 if linear else squared)
+    if linear:
+        return Axes(K.T @ vectors, vectors * squared, squared**2)
+    return Axes(K.T @ (vectors / scale), vectors * scale, squared)
+
+
+shared_axes = remembered(axes)  # JDA and its relatives start from the same ones
 
 
 def joint_components(energy: np.ndarray, mean: np.ndarray, V: np.ndarray, lam: float, dim: int, n: int) -> np.ndarray:

@@ -84,21 +84,21 @@ class JDOT(ShallowMethod):
         root, back = self._root()
         distances = ot.dist(Xs.astype(np.float64, copy=False), self.anchors_)
         distances *= 1 / distances.max() if self.alpha is None else self.alpha
-        cost = distances
         W = np.zeros((root.shape[1], len(self.classes_)))
         self.objective_: list[float] = []
-        plan = np.zeros(0)
-        for _ in range(self.iterations):
-            previous, plan = plan, exact(cost)
-            if np.array_equal(previous, plan):
-                break
-            W = soft_svm(root, len(Xt) * plan.T @ members, self.lam, W)
+        plan = exact(distances)
+        for left in reversed(range(self.iterations)):
+            W = soft_svm(root, len(Xt) * plan.g.T @ members, self.lam, W)
             F = root @ W
             hit, miss = (np.maximum(0, 1 - sign * F) ** 2 for sign in (1, -1))  # (nt, C)
             losses = hit + miss.sum(axis=1, keepdims=True) - miss  # (nt, C), of each class that a sample may be of
             cost = distances + losses.T[classes]
-            self.objective_.append(float(np.vdot(plan, cost) + self.lam * np.sum(W**2)))
-        self.plan_ = plan
+            self.objective_.append(float(np.vdot(plan.g, cost) + self.lam * np.sum(W**2)))
+            moved = exact(cost, plan) if left else plan
+            if np.array_equal(moved.g, plan.g):
+                break
+            plan = moved
+        self.plan_ = plan.g
         self.coefficients_ = W if back is None else back @ W
         return self
 

@@ -3,7 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import ot
@@ -79,7 +79,7 @@ class ExactOT(OTDA):
     """
 
     def transport(self, Xs: np.ndarray, classes: np.ndarray, Xt: np.ndarray) -> np.ndarray:
-        return exact(ot.dist(Xs, Xt))
+        return exact(ot.dist(Xs, Xt)).g
 
 
 class SinkhornOT(OTDA):
@@ -233,11 +233,11 @@ class LaplacianOT(OTDA):
             slope: np.ndarray = 2 * self.eta * (Ls @ (few @ Kt) + (Lt @ (few.T @ Ks)).T)
             return slope
 
-        g = exact(C)
-        slope = gradient(g)
+        vertex = exact(C)
+        g, slope = vertex.g, gradient(vertex.g)
         for _ in range(self.iterations):
-            vertex = exact(C + slope)
-            change, bend = vertex - g, gradient(vertex) - slope
+            vertex = exact(C + slope, vertex)
+            change, bend = vertex.g - g, gradient(vertex.g) - slope
             descent, curvature = -np.vdot(C + slope, change), np.vdot(change, bend)
             share = min(descent / curvature, 1.0) if curvature > 0 else 1.0
             g, slope = g + share * change, slope + share * bend
@@ -279,10 +279,17 @@ def conditional_gradient(
     return g
 
 
-def exact(C: np.ndarray) -> np.ndarray:
-    """Return the plan of least cost (ns, nt) for the costs C, with uniform margins."""
-    plan: np.ndarray = ot.emd([], [], C, numItermax=100_000_000)
-    return plan
+class Plan(NamedTuple):
+    """A transport plan g (ns, nt) of least cost, and the prices of its margins, (ns,) and (nt,)."""
+
+    g: np.ndarray
+    prices: tuple[np.ndarray, np.ndarray]
+
+
+def exact(C: np.ndarray, near: Plan | None = None) -> Plan:
+    """Return the plan of least cost for the costs C (ns, nt), with uniform margins; sooner from one for similar C."""
+    g, log = ot.emd([], [], C, numItermax=100_000_000, log=True, potentials_init=None if near is None else near.prices)
+    return Plan(g, (log["u"], log["v"]))
 
 
 def entropic(C: np.ndarray, reg: float) -> np.ndarray:

@@ -101,10 +101,10 @@ class SCA(Aligner):
         between = np.sqrt(np.bincount(classes))[:, None] * (means - K[:ns].mean(axis=0))
         gap = marginal(ns, nt) @ K / 2
         small = K + within.T @ within + self.delta * np.outer(gap, gap) + self.ridge * np.eye(n)
-        great = self.beta * between.T @ between + (1 - self.beta) / n * K.T @ K
+        great = np.vstack([np.sqrt(self.beta) * between, np.sqrt((1 - self.beta) / n) * K])  # its B'B
         L = cholesky(small, lower=True)
-        ratio = solve_triangular(L, solve_triangular(L, great, lower=True).T, lower=True)
-        _, u = leading((ratio + ratio.T) / 2, self.dim, n)
+        half = solve_triangular(L, great.T, lower=True)
+        _, u = leading(half @ half.T, self.dim, n)
         self.components_, _ = svd_flip(solve_triangular(L, u, lower=True, trans="T"), None)
         Z = self._rows(K @ self.components_)
         return Z[:ns], Z[ns:]

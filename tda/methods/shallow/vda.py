@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from tda.methods.shallow.jda import JDA, axes
+from tda.methods.shallow.jda import JDA, Axes, axes
 
 
 class VDA(JDA):
@@ -37,10 +37,9 @@ class VDA(JDA):
     Information Systems 50, 2017. The scale of S_w is that of the public code which follows the paper.
     """
 
-    def _axes(self, K: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _axes(self, K: np.ndarray, classes: np.ndarray) -> Axes:
         n, m = K.shape
-        change = super()._axes(K, classes)[0] if self.kernel == "linear" or n < m else None
-        F = K if change is None else K @ change
+        change, F = super()._axes(K, classes)[:2] if self.kernel == "linear" or n < m else (None, K)
         source = F[: len(classes)]
         means = np.stack([source[classes == c].mean(axis=0) for c in range(int(classes.max()) + 1)])
         within = source - means[classes]
@@ -48,9 +47,9 @@ class VDA(JDA):
         scatter /= np.linalg.norm(scatter) * self.lam
         scatter[np.diag_indices_from(scatter)] += 1
         L = cholesky(scatter, lower=True, overwrite_a=True)
-        R, energy = axes(solve_triangular(L, F.T, lower=True).T, linear=False)
+        R, F, energy = axes(solve_triangular(L, F.T, lower=True).T, linear=False)
         self.back_ = solve_triangular(L, R, lower=True, trans="T")
-        return self.back_ if change is None else change @ self.back_, energy
+        return Axes(self.back_ if change is None else change @ self.back_, F, energy)
 
     def _columns(self, W: np.ndarray) -> np.ndarray:
         """Scale the columns of A W to 2-norm 1."""

@@ -1,0 +1,53 @@
+"""What one process has just computed: many methods ask for the same decomposition of the same samples."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=tuple[np.ndarray, ...])
+
+LIMIT = 2**29  # bytes of results that a process keeps
+kept: OrderedDict[bytes, tuple[np.ndarray, ...]] = OrderedDict()
+
+
+def remembered(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function of arrays and plain values return the same result again for the same content.
+
+    The latest results are kept, of all such functions together up to `LIMIT` bytes. Their arrays are read-only, since
+    others may be given them.
+    """
+
+    @wraps(function)
+    def recalled(*args: P.args, **kwargs: P.kwargs) -> R:
+        key = fingerprint(function.__qualname__, *args, *sorted(kwargs.items()))
+        result = kept.pop(key, None) or function(*args, **kwargs)
+        for array in result:
+            array.flags.writeable = False
+        kept[key] = result
+        while sum(array.nbytes for one in kept.values() for array in one) > LIMIT:
+            kept.popitem(last=False)
+        return result  # type: ignore[return-value]
+
+    return recalled
+
+
+def forget() -> None:
+    """Forget all results: what is asked for next is computed anew."""
+    kept.clear()
+
+
+def fingerprint(*values: object) -> bytes:
+    """Return a hash of arrays, by shape, type and content, and of plain values."""
+    found = hashlib.blake2b(digest_size=16)
+    for value in values:
+        if isinstance(value, np.ndarray):
+            found.update(f"{value.shape}{value.dtype}".encode())
+            found.update(np.ascontiguousarray(value).data)
+        else:
+            found.update(repr(value).encode())
+    return found.digest()
