@@ -134,7 +134,8 @@ class Trainer:
         done = 0 if checkpoint is None else checkpoint.resume(training)
         for step, drawn in enumerate(islice(draws, done, self.steps), start=done):
             i, j = (index.to(xs.device) for index in drawn)
-            objectives = method.objectives(self._batch(xs[i], ys[i], xt[j], j, step / self.steps))
+            rows = xs.index_select(0, i), ys[i], xt.index_select(0, j)
+            objectives = method.objectives(self._batch(*rows, j, step / self.steps))
             while objective := self._next(objectives, xs.device):
                 if not torch.isfinite(objective.loss):
                     raise DivergenceError(diverged(objective, step, self.steps))

@@ -108,7 +108,7 @@ class KernelSum(torch.autograd.Function):
             one = one * one
             K += one
             steepness.add_(one, alpha=2.0**power)
-        pull = steepness.mul_(W).mul_(D > 0)
+        pull = steepness.mul_(W)
         slope = torch.addmm(pull.sum(1)[:, None] * Z, pull, Z, alpha=-1).mul_(4 * rate)
         ctx.save_for_backward(slope, K)
         return torch.dot(K.flatten(), W.flatten())
