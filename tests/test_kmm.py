@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 from cvxopt import matrix, solvers
@@ -5,7 +7,8 @@ from sklearn.metrics.pairwise import rbf_kernel
 
 from tda.divergences.kernels import bandwidth, gram, mean_similarity, median_gamma
 from tda.errors import UsageError
-from tda.methods.shallow.kmm import KMM, bounded_qp
+from tda.methods.shallow.bounded_qp import bounded_qp, pivoted
+from tda.methods.shallow.kmm import KMM
 from tda.methods.shallow.linear_svm import LinearSVM
 from tda.methods.shallow.one_nn import OneNN
 
@@ -117,3 +120,37 @@ def test_the_mean_similarity_does_not_depend_on_the_block():
     Xs, Xt = draw()
     expected = gram("rbf", Xs, Xt, 0.2).mean(axis=1)
     np.testing.assert_allclose(mean_similarity("rbf", Xs, Xt, 0.2, block=16), expected)
+
+
+@pytest.mark.parametrize("singular", [False, True])
+def test_only_a_singular_programme_needs_cvxopt(singular, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cvxopt", None)
+    monkeypatch.delitem(sys.modules, "tda.methods.shallow.interior_point", raising=False)
+    P = np.ones((3, 3)) if singular else np.eye(3)
+    setting = {"upper": 9.0, "least": 0.5, "most": 3.0}
+    if singular:
+        with pytest.raises(UsageError, match="pip install cvxopt"):
+            bounded_qp(-P, np.ones(3), **setting)
+    else:
+        np.testing.assert_allclose(bounded_qp(P, np.array([3.0, 1.0, -1.0]), **setting), [2.5, 0.5, 0], atol=1e-8)
+
+
+@pytest.mark.parametrize(("upper", "least", "most"), [(1000.0, 1.0, 500.0), (1.0, 70.0, 90.0), (2.0, 76.0, 84.0)])
+@pytest.mark.parametrize("twins", [0, 5])
+def test_pivoting_meets_the_conditions_of_the_best(upper, least, most, twins):
+    """Karush, Kuhn and Tucker's, whose slope at a bound leads outwards; some samples may be there twice."""
+    Xs, Xt = draw(ns=80, nt=60)
+    Xs[:twins] = Xs[twins : 2 * twins]
+    P, q = rbf_kernel(Xs, gamma=0.3), 80 * rbf_kernel(Xs, Xt, gamma=0.3).mean(axis=1)
+    x = pivoted(P, q, upper=upper, least=least, most=most)
+    assert x.min() >= 0
+    assert x.max() <= upper
+    assert least - 1e-6 <= x.sum() <= most + 1e-6
+    slope = P @ x - q
+    free = (x > 1e-7) & (x < upper - 1e-7)
+    mu = slope[free].mean()
+    np.testing.assert_allclose(slope[free], mu, atol=1e-6)
+    assert np.all(slope[x <= 1e-7] >= mu - 1e-6)
+    assert np.all(slope[x >= upper - 1e-7] <= mu + 1e-6)
+    if least + 1e-6 < x.sum() < most - 1e-6:
+        assert mu == pytest.approx(0, abs=1e-6)
