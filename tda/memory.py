@@ -24,7 +24,8 @@ def remembered(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def recalled(*args: P.args, **kwargs: P.kwargs) -> R:
-        key = fingerprint(function.__qualname__, *args, *sorted(kwargs.items()))
+        named = (part for item in sorted(kwargs.items()) for part in item)
+        key = fingerprint(function.__module__, function.__qualname__, *args, *named)
         result = kept.pop(key, None) or function(*args, **kwargs)
         for array in result:
             array.flags.writeable = False

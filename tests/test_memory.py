@@ -34,9 +34,14 @@ def test_the_same_content_is_computed_once(doubled):
     function(X.astype(np.float32))
     function(X + 1)
     assert len(calls) == 6
+    long = np.arange(2000.0)
+    function(X=long)
+    long[1000] = 0  # where numpy's print of it has dots
+    function(X=long)
+    assert len(calls) == 8
     forget()
     function(X)
-    assert len(calls) == 7
+    assert len(calls) == 9
 
 
 def test_what_is_given_out_cannot_be_written_to(doubled):
