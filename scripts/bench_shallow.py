@@ -460,7 +460,7 @@ def run(options: argparse.Namespace) -> list[Compared]:
                 print(f"\n{library}: not installed (pip install {library})")
                 continue
             print(HEADING.format(library, "accuracy on the target"))
-            names = LIBRARIES[library].methods(data)
+            names = [name for name in LIBRARIES[library].methods(data) if name in (options.among or [name])]
             rows.extend(beside_library(library, name, data, samples, options) for name in names)
     return rows
 
@@ -477,6 +477,7 @@ def arguments() -> argparse.ArgumentParser:
         "--only", choices=PAIRS, nargs="*", default=list(PAIRS), help="of the textbook's; none for none"
     )
     parser.add_argument("--libraries", choices=LIBRARIES, nargs="*", default=[], help="public ones to run beside")
+    parser.add_argument("--among", nargs="+", metavar="METHOD", help="these alone of what a library has; default: all")
     return parser
 
 

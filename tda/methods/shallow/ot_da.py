@@ -54,7 +54,8 @@ class OTDA(Aligner):
     def align(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         check_affordable(len(Xs), len(Xt))
         Xs64, Xt64 = self.transform(Xs), self.transform(Xt)
-        mean = np.mean(Xs64**2) + np.mean(Xt64**2) - 2 * np.mean(Xs64.mean(axis=0) * Xt64.mean(axis=0))
+        squares = sum(np.vdot(X, X) / X.size for X in (Xs64, Xt64))
+        mean = squares - 2 * np.mean(Xs64.mean(axis=0) * Xt64.mean(axis=0))
         scale = np.sqrt(mean * Xs.shape[1]) if self.unit_cost and mean > 0 else 1.0
         self.plan_ = self.transport(Xs64 / scale, np.unique(ys, return_inverse=True)[1], Xt64 / scale)
         few = csr_array(self.plan_) if np.count_nonzero(self.plan_) < SPARSE * self.plan_.size else self.plan_
