@@ -105,7 +105,7 @@ class TestDiscrepancies:
             z, w = Z.clone().requires_grad_(), W.clone().requires_grad_()
             both = w + w.T
             K = losses.mixture(losses.squared_distances(z), 4)
-            found = losses.KernelSum.apply(z, both, 4, "mean") if fused else (both * K).sum()
+            found = losses.kernel_sum(z, both, kernels=4) if fused else (both * K).sum()
             (3 * found).backward()
             slopes.append((found.detach(), z.grad, w.grad))
         for one, other in zip(*slopes, strict=True):

@@ -121,6 +121,13 @@ class KernelSum(torch.autograd.Function):
         return *(weight * slope if asked else None for slope, asked in slopes), None, None
 
 
+@in_float32
+def kernel_sum(Z: Tensor, W: Tensor, *, kernels: int, typical: Typical = "mean") -> Tensor:
+    """Return sum_ij W_ij k(z_i, z_j) of the rows of Z (n, d), k as in `mixture`, for symmetric weights W (n, n)."""
+    found: Tensor = KernelSum.apply(Z, W, kernels, typical)
+    return found
+
+
 def uniform(source: Tensor, target: Tensor) -> Tensor:
     """Return the weights of the difference of two means: 1/ns for each source row, -1/nt for each target row."""
     ns, nt = len(source), len(target)
@@ -157,8 +164,7 @@ def mmd2(
     signed = uniform(source, target)
     if weights is not None:
         signed = torch.cat([weights / weights.sum(), signed[len(source) :]])
-    found: Tensor = KernelSum.apply(torch.cat([source, target]), signed[:, None] * signed, kernels, typical)
-    return found
+    return kernel_sum(torch.cat([source, target]), signed[:, None] * signed, kernels=kernels, typical=typical)
 
 
 @in_float32
@@ -233,6 +239,13 @@ def class_weights(ys: Tensor, pt: Tensor) -> Tensor:
 
 
 @in_float32
+def class_pairs(ys: Tensor, pt: Tensor) -> Tensor:
+    """Return the mean (n, n) of w_c w_c' over the classes that both batches hold; see `class_weights`."""
+    W = class_weights(ys, pt)
+    return W @ W.T / (W != 0).any(0).sum().clamp_min(1)
+
+
+@in_float32
 def local_mmd2(source: Tensor, target: Tensor, ys: Tensor, pt: Tensor, *, kernels: int = 5) -> Tensor:
     """Return the squared MMD between the domains class by class, averaged over the classes that both batches hold.
 
@@ -251,9 +264,7 @@ def local_mmd2(source: Tensor, target: Tensor, ys: Tensor, pt: Tensor, *, kernel
     ----------
     Y. Zhu et al. Deep subdomain adaptation network for image classification. IEEE TNNLS 32, 2021, equations 6 to 8.
     """
-    W = class_weights(ys, pt)
-    found: Tensor = KernelSum.apply(torch.cat([source, target]), W @ W.T, kernels, "mean")
-    return found / (W != 0).any(0).sum().clamp_min(1)
+    return kernel_sum(torch.cat([source, target]), class_pairs(ys, pt), kernels=kernels)
 
 
 @in_float32

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from tda.backbones.base import Network, Output
-from tda.divergences.batch import local_mmd2, mmd2
+from tda.divergences.batch import class_pairs, kernel_sum, uniform
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.shallow.bda import balance
 
@@ -73,10 +73,11 @@ class DDAN(DeepMethod):
         guessed = target.logits.detach().argmax(1)
         if self.mu is None:
             self._see(source.features.detach(), target.features.detach(), batch.ys, guessed)
-        marginal = mmd2(source.features, target.features, kernels=self.kernels)
-        pt = F.one_hot(guessed, self.network.classes).float()
-        conditional = local_mmd2(source.features, target.features, batch.ys, pt, kernels=self.kernels)
-        return (1 - self.mu_) * marginal + self.mu_ * conditional
+        w = uniform(source.features, target.features)
+        classes = class_pairs(batch.ys, F.one_hot(guessed, self.network.classes).float())
+        balanced = (1 - self.mu_) * w[:, None] * w + self.mu_ * classes
+        found: Tensor = kernel_sum(torch.cat([source.features, target.features]), balanced, kernels=self.kernels)
+        return found
 
     def _see(self, *batch: Tensor) -> None:
         """Keep a batch's features and classes; after `every` batches, estimate mu from them."""

@@ -64,8 +64,7 @@ def pivoted(
             along = cho_solve(factor, np.ones(len(free)))
             mu = (held - x.sum()) / along.sum()
             x[free] += mu * along
-        support = np.flatnonzero(x)
-        slope = P[:, support] @ x[support] + ridge * x - q - mu
+        slope = P @ x + ridge * x - q - mu
         slack, flat = 1e-10 * np.abs(x).max(), 1e-10 * np.abs(q).max()
         if np.abs(slope[free]).max(initial=0) > 1e4 * flat:
             return None

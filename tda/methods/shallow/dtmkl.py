@@ -90,32 +90,28 @@ class DTMKL(ShallowMethod):
         e = marginal(ns, nt)
         self.distances_ = np.array([e @ K @ e for K in grams])
         base = [K[ns:, :ns] @ cho_solve(cho_factor(K[:ns, :ns] + np.eye(ns) / self.C), Y) for K in grams]
-        virtual = np.array(base)  # (kernels, nt, C)
         kept = ns + nt if self.zeta > 0 else ns
+        known = np.concatenate([Y, np.zeros((nt, Y.shape[1]))])[:kept]
+        virtual = np.pad(base, ((0, 0), (ns, 0), (0, 0)))[:, :kept]  # (kernels, kept, C)
         noise = 1 / (self.C * np.repeat([1.0, self.zeta], [ns, nt])[:kept])
 
         def objective(d: np.ndarray) -> Point:
-            labels = np.concatenate([Y, np.tensordot(d, virtual, axes=1)])[:kept]
+            labels = known + np.tensordot(d, virtual, axes=1)
             K = np.diag(noise)
             for d_m, K_m in zip(d, grams, strict=True):
                 if d_m != 0:
                     K += d_m * K_m[:kept, :kept]
             L = cholesky(K.T, lower=True, overwrite_a=True, check_finite=False)
             alpha = cho_solve((L, True), labels, check_finite=False)
-            pulled = [K_m[:kept, :kept] @ alpha for K_m in grams]
-            slope = [
-                np.vdot(alpha[ns:], F[: kept - ns]) - np.vdot(alpha, p) / 2
-                for F, p in zip(virtual, pulled, strict=True)
-            ]
-            for F, p in zip(virtual, pulled, strict=True):
-                p[ns:] -= F[: kept - ns]
-            bent = solve_triangular(L, np.hstack(pulled), lower=True, check_finite=False)
+            pulled = np.stack([K_m[:kept, :kept] @ alpha for K_m in grams])
+            slope = np.tensordot(virtual - pulled / 2, alpha, axes=2)
+            bent = solve_triangular(L, np.hstack([*(pulled - virtual)]), lower=True, check_finite=False)
             bent = bent.reshape(kept, self.kernels, -1)
             curvature = np.einsum("imc,ilc->ml", bent, bent)
             distance = self.distances_ @ d
             return Point(
                 distance**2 / 2 + self.theta * float(np.vdot(labels, alpha)) / 2,
-                distance * self.distances_ + self.theta * np.array(slope),
+                distance * self.distances_ + self.theta * slope,
                 np.outer(self.distances_, self.distances_) + self.theta * curvature,
                 alpha,
             )

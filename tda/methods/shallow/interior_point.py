@@ -77,7 +77,7 @@ def interior(P: np.ndarray, q: np.ndarray, *, upper: float, least: float, most: 
     )
     if solution["status"] != "optimal":
         raise RuntimeError(
-            f"the quadratic programme did not converge in {solution['iterations']} steps "
+            f"KMM: the quadratic programme did not converge in {solution['iterations']} steps "
             f"(relative gap {solution['relative gap']}); set another gamma, or lower B"
         )
     x: np.ndarray = np.clip(view(solution["x"]), 0, upper)
