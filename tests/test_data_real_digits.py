@@ -115,6 +115,24 @@ def test_more_than_there_is_cannot_be_drawn(root: Path) -> None:
         digits(root, sample={"M": 31, "U": 7}).domain("M")
 
 
+def test_two_sets_can_be_split_anew(root: Path) -> None:
+    published = digits(root).task("M-U")
+    task = digits(root, resplit={"U": 35}).task("M-U")
+    assert (len(task.target.x), len(task.test.x)) == (35, TRAIN + TEST - 35)
+    assert task.source.x.tobytes() == published.source.x.tobytes()
+    anew, before = (
+        sorted(
+            (image.tobytes(), label) for half in (t.target, t.test) for image, label in zip(*pick(half), strict=True)
+        )
+        for t in (task, published)
+    )
+    assert anew == before
+    assert task.test.x.tobytes() != digits(root, resplit={"U": 35}, draw=1).task("M-U").test.x.tobytes()
+    assert sum(digits(root, resplit={"U": 35}).census("U").values()) == 35
+    with pytest.raises(UsageError, match="50 training images of U wanted, it has 50 images in all"):
+        digits(root, resplit={"U": 50}).task("M-U")
+
+
 def test_altered_digits_are_what_the_paper_says(root: Path) -> None:
     dataset = digits(root, size=28)
     plain = dataset.test("M").x.astype(int)

@@ -169,6 +169,10 @@ class TestCDAN:
         one, other = method.joint(f, g)
         assert (one @ other).item() == pytest.approx(((f[0] @ f[1]) * (g[0] @ g[1])).item(), abs=0.05)
 
+    def test_dropout_is_of_the_domain_classifiers_hidden_units(self) -> None:
+        layers = prepared(CDAN(**RAMP, entropy=False, random_dim=None, bsp=0.0, dropout=0.5)).discriminator
+        assert [type(layer) for layer in layers] == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]  # type: ignore[union-attr]
+
     def test_certainty_goes_from_the_uniform_prediction_to_the_sure_one(self) -> None:
         certain = certainties(torch.tensor([[0.0, 0.0, 0.0], [1000.0, 0.0, 0.0]]))
         torch.testing.assert_close(certain, torch.tensor([1 + 1 / 3, 2.0]))
@@ -219,6 +223,18 @@ class TestADDA:
         assert fooling.terms.keys() == {"encoder"}
         stepped(method, method.objectives(batch(progress=0.7)))
         assert same(state(method.source_encoder), learned)
+
+    def test_the_domain_classifier_cannot_tell_the_domains_by_dropout(self) -> None:
+        method = prepared(ADDA(**PHASES, loss="gan")).train()
+        assert isinstance(method, ADDA)
+        method.network.backbone = nn.Dropout(0.5)  # type: ignore[assignment]
+        method.source_encoder = method.encoder
+        seen: list[Tensor] = []
+        method.discriminator[0].register_forward_hook(lambda layer, given, made: seen.extend(given))
+        next(method.objectives(batch(progress=0.6)._replace(xs=torch.ones(500, 8), xt=torch.ones(500, 8))))
+        target, source = seen[0].split(500)
+        assert len(source.unique(dim=0)) > 50
+        torch.testing.assert_close(source.mean(0), target.mean(0), atol=0.15, rtol=0)
 
     def test_fooling_makes_the_target_look_like_the_source(self) -> None:
         method = prepared(ADDA(**PHASES, loss="gan"))

@@ -1,7 +1,8 @@
 """Backbone -> bottleneck -> head, and what a network returns."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -94,8 +95,10 @@ class Network(nn.Module):
         yield {"params": [*self.bottleneck.parameters(), *self.head.parameters()], "lr": lr}
 
 
-def perceptron(*widths: int) -> nn.Sequential:
+def perceptron(*widths: int, dropout: float = 0.0) -> nn.Sequential:
     """Stack linear layers of these widths with ReLU between them, initialised by `he_normal`.
+
+    A share `dropout` of the hidden units is dropped in training.
 
     Examples
     --------
@@ -106,10 +109,11 @@ def perceptron(*widths: int) -> nn.Sequential:
       (2): Linear(in_features=3, out_features=2, bias=True)
     )
     """
+    after: tuple[Callable[[], nn.Module], ...] = (nn.ReLU, partial(nn.Dropout, dropout)) if dropout else (nn.ReLU,)
     layers: list[nn.Module] = []
     for wide, narrow in pairwise(widths):
-        layers += [nn.Linear(wide, narrow), nn.ReLU()]
-    return he_normal(nn.Sequential(*layers[:-1]))
+        layers += [nn.Linear(wide, narrow), *(make() for make in after)]
+    return he_normal(nn.Sequential(*layers[: -len(after)]))
 
 
 def he_normal(network: nn.Sequential) -> nn.Sequential:

@@ -21,6 +21,7 @@ from tda.vision import torchvision
 
 SEED = 14097495  # of the patches of photographs
 SPLITS = ("train", "test")
+Images = tuple[np.ndarray, np.ndarray]  # images (n, h, w) or (n, h, w, 3), and their classes
 
 
 class RealDigits(Dataset):
@@ -55,6 +56,11 @@ class RealDigits(Dataset):
     sample : mapping of str to int, optional
         Images drawn from each domain: ``{M: 2000, U: 1800}``, from one that is not named all; None for the full
         protocol.
+    resplit : mapping of str to int, optional
+        Domains whose training and test set are thrown together and split anew at random, and the training images that
+        they have then: ``{U: 7438}`` leaves 1,860 for the test, as in the file of CoGAN (Liu and Tuzel, NIPS 2016) that
+        ADDA, CDAN, SHOT and others use. USPS's own test set is harder than its training set. Every set not named, and
+        every set where this is None, is the published one.
     draw : int
         Seed of the drawing; another draws other images.
     size : int
@@ -88,6 +94,7 @@ class RealDigits(Dataset):
         draw: NonNegativeInt,
         size: PositiveInt,
         counts: Mapping[str, Mapping[str, int]] | None,
+        resplit: Mapping[str, PositiveInt] | None = None,
     ) -> None:
         self.name = name
         self.domains = dict(domains)
@@ -97,6 +104,7 @@ class RealDigits(Dataset):
         self.draw = draw
         self.size = size
         self.counts = counts
+        self.resplit = dict(resplit or {})
         self.test = lru_cache(maxsize=None)(self.load_test)
         self.labels = lru_cache(maxsize=None)(lambda name, split: self._read(name, split)[1])
 
@@ -117,7 +125,7 @@ class RealDigits(Dataset):
 
     def census(self, name: str) -> Counter[str]:
         """Return the number of images of each class that a method sees, none of them made."""
-        y = self.labels(name, "train")
+        _, y = self._split(name, "train", self._read)
         return Counter(self.classes[label] for label in y[self._kept(name, "train", len(y))])
 
     def differences(self, name: str) -> Iterator[str]:
@@ -131,9 +139,7 @@ class RealDigits(Dataset):
             yield f"{self.name} {name} ({self.domains[name]}) has {there} {split} images, published {published}"
 
     def _made(self, name: str, split: str) -> Domain:
-        x, y = self._read(name, split)
-        for difference in self._differences(name, split, len(y)):
-            raise UsageError(f"{difference}; fetch the files again, or set dataset.counts=null to run on what is there")
+        x, y = self._split(name, split, self._checked)
         kept = self._kept(name, split, len(y))
         make = MAKERS[self.domains[name]].make
         images = make(x[kept], self.size, np.random.default_rng([SEED, SPLITS.index(split)]))
@@ -141,6 +147,25 @@ class RealDigits(Dataset):
         images.setflags(write=False)
         y.setflags(write=False)
         return Domain(name, images, y)
+
+    def _split(self, name: str, split: str, read: Callable[[str, str], Images]) -> Images:
+        train = self.resplit.get(name)
+        if train is None:
+            return read(name, split)
+        x, y = (np.concatenate(parts) for parts in zip(*(read(name, each) for each in SPLITS), strict=True))
+        if train >= len(y):
+            raise UsageError(
+                f"dataset.resplit: {train} training images of {name} wanted, it has {len(y)} images in all"
+            )
+        shuffled = np.random.default_rng(self.draw).permutation(len(y))
+        rows = shuffled[:train] if split == "train" else shuffled[train:]
+        return x[rows], y[rows]
+
+    def _checked(self, name: str, split: str) -> Images:
+        x, y = self._read(name, split)
+        for difference in self._differences(name, split, len(y)):
+            raise UsageError(f"{difference}; fetch the files again, or set dataset.counts=null to run on what is there")
+        return x, y
 
     def _kept(self, name: str, split: str, there: int) -> np.ndarray | slice:
         count = (self.sample or {}).get(name) if split == "train" else None
@@ -150,7 +175,7 @@ class RealDigits(Dataset):
             raise UsageError(f"dataset.sample: {count} images of {name} wanted, its training set has {there}")
         return np.random.default_rng(self.draw).choice(there, count, replace=False)
 
-    def _read(self, name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, name: str, split: str) -> Images:
         if name not in self.domains:
             raise unknown(f"domain of {self.name}", name, self.domains)
         if self.domains[name] not in MAKERS:
@@ -165,19 +190,19 @@ class RealDigits(Dataset):
             ) from error
 
 
-def read_mnist(root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+def read_mnist(root: Path, split: str) -> Images:
     """Return MNIST's images (n, 28, 28) and labels."""
     read = torchvision.datasets.MNIST(root, train=split == "train")
     return read.data.numpy(), read.targets.numpy()
 
 
-def read_usps(root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+def read_usps(root: Path, split: str) -> Images:
     """Return USPS's images (n, 16, 16) and labels."""
     read = torchvision.datasets.USPS(root, train=split == "train")
     return read.data, np.array(read.targets)
 
 
-def read_svhn(root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+def read_svhn(root: Path, split: str) -> Images:
     """Return SVHN's images (n, 32, 32, 3) and labels."""
     read = torchvision.datasets.SVHN(root, split=split)
     return read.data.transpose(0, 2, 3, 1), read.labels
@@ -233,7 +258,7 @@ def scaled(x: np.ndarray, size: int) -> np.ndarray:
 class Maker(NamedTuple):
     """How a domain comes about."""
 
-    read: Callable[[Path, str], tuple[np.ndarray, np.ndarray]]
+    read: Callable[[Path, str], Images]
     make: Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
     files: str
 

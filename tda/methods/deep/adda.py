@@ -33,8 +33,10 @@ class ADDA(DeepMethod):
 
     leaving out what does not depend on :math:`M_t`. Predictions are :math:`C(M_t(x))`. An encoder is backbone and
     bottleneck. The two domains never share a batch: each encoder normalises by its own domain, which is why `pair` is
-    not used. The network becomes the target's encoder, so that a pretrained backbone keeps its lower learning rate;
-    the optimiser's momentum is carried over from the first phase, whereas the authors start another optimiser.
+    not used. Both encode as in training, with dropout and the batch's own statistics: a domain classifier that could
+    tell the domains by the noise of one of them would never be fooled. The network becomes the target's encoder, so
+    that a pretrained backbone keeps its lower learning rate; the optimiser's momentum is carried over from the first
+    phase, whereas the authors start another optimiser.
 
     Parameters
     ----------
@@ -88,7 +90,7 @@ class ADDA(DeepMethod):
             self.source_encoder.load_state_dict(self.encoder.state_dict())
             self.adapting = True
         with torch.no_grad():
-            source = self.source_encoder.eval()(batch.xs)
+            source = self.source_encoder(batch.xs)
         target = self.encoder(batch.xt)
         said = self.discriminator(torch.cat([target.detach(), source])).squeeze(1)
         telling = domain_loss(said, len(target))

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from math import sqrt
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from tda.backbones.base import Network, Output, perceptron
@@ -48,6 +49,8 @@ class CDAN(DeepMethod):
         paper randomises where that is above 4096; the authors' experiments on Office-31 do not.
     bsp : float
         Of batch spectral penalisation, as in `tda.methods.deep.dann.DANN`; 0 for none.
+    dropout : float
+        Of the domain classifier's hidden units; 0.5 in the authors' code, the paper does not say.
 
     References
     ----------
@@ -69,6 +72,7 @@ class CDAN(DeepMethod):
         entropy: bool,
         random_dim: PositiveInt | None,
         bsp: NonNegativeFloat,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:
         super().__init__(weight=weight)
         self.gamma = gamma
@@ -77,6 +81,7 @@ class CDAN(DeepMethod):
         self.entropy = entropy
         self.random_dim = random_dim
         self.bsp = bsp
+        self.dropout = dropout
 
     def prepare(self, network: Network) -> None:
         """Build the domain classifier on the multilinear map, and draw the map's random matrices where it has any."""
@@ -85,7 +90,8 @@ class CDAN(DeepMethod):
             self.register_buffer("random_features", torch.randn(network.width, self.random_dim))
             self.register_buffer("random_classes", torch.randn(network.classes, self.random_dim))
         hidden = network.backbone.discriminator if self.hidden is None else self.hidden
-        self.discriminator = perceptron(self.random_dim or network.width * network.classes, *hidden, 1)
+        width = self.random_dim or network.width * network.classes
+        self.discriminator = perceptron(width, *hidden, 1, dropout=self.dropout)
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the domain classifier's loss, its gradient reversed on the way to features and weights."""

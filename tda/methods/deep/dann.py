@@ -79,7 +79,7 @@ class DANN(DeepMethod):
         """Build the domain classifier on the network's features."""
         super().prepare(network)
         hidden = network.backbone.discriminator if self.hidden is None else self.hidden
-        self.discriminator = perceptron(network.width, *hidden, 1)
+        self.discriminator = perceptron(network.width, *hidden, 1, dropout=self.dropout)
         if self.initial_std is not None:
             inner_std, last_std = self.initial_std
             *inner, last = (layer for layer in self.discriminator if isinstance(layer, nn.Linear))
@@ -87,7 +87,7 @@ class DANN(DeepMethod):
                 normal(layer, inner_std)
             normal(last, last_std)
         if self.dropout:
-            self.discriminator = with_dropout(self.discriminator, self.dropout)
+            self.discriminator.insert(0, nn.Dropout(self.dropout))
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the domain classifier's loss, its gradient reversed on the way to the features."""
@@ -98,24 +98,6 @@ class DANN(DeepMethod):
         if self.bsp:
             loss = loss + self.bsp * (spectral_penalty(source.features) + spectral_penalty(target.features))
         return loss
-
-
-def with_dropout(network: nn.Sequential, share: float) -> nn.Sequential:
-    """Return a perceptron that drops a share of what each of its linear layers is given.
-
-    Examples
-    --------
-    >>> with_dropout(perceptron(4, 3, 1), 0.5)
-    Sequential(
-      (0): Dropout(p=0.5, inplace=False)
-      (1): Linear(in_features=4, out_features=3, bias=True)
-      (2): ReLU()
-      (3): Dropout(p=0.5, inplace=False)
-      (4): Linear(in_features=3, out_features=1, bias=True)
-    )
-    """
-    dropped = ((nn.Dropout(share), layer) if isinstance(layer, nn.Linear) else (layer,) for layer in network)
-    return nn.Sequential(*(layer for layers in dropped for layer in layers))
 
 
 def domain_loss(said: Tensor, sources: int) -> Tensor:
