@@ -78,6 +78,7 @@ class Root:
     runtime: Runtime = field(default_factory=Runtime)
     dataset: dict[str, Any] = field(default_factory=dict)
     backbone: dict[str, Any] = field(default_factory=dict)
+    extractor: dict[str, Any] = field(default_factory=dict)
     method: dict[str, Any] = field(default_factory=dict)
     classifier: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
@@ -191,12 +192,21 @@ def identity(config: DictConfig, **other: Any) -> dict[str, Any]:
     """
     with changed(config, NOWHERE | other):
         plain = {group: resolved(config[group], without) for group, without in NOT_OF_AN_IDENTITY.items()}
+        tuned = config.extractor.trainer is not None and on_features(config)
+        extractor = (
+            {"extractor": config.extractor.name, "finetuning": resolved(config.extractor.trainer)} if tuned else {}
+        )
     if (weights := plain["backbone"].get("weights", "none")) != "none":
         plain["backbone"]["weights"] = fingerprint(weights)
     run = plain["method"].pop("run")
     measured = {"distances": list(config.distances)} if config.distances else {}
     trained = {"trainer": run["trainer"], "trained_on": run["trained_on"]}
-    return on_task(plain | measured | selected(config).identity() | trained, config.task)
+    return on_task(plain | extractor | measured | selected(config).identity() | trained, config.task)
+
+
+def on_features(config: DictConfig) -> bool:
+    """Return whether a cell's method is given features: a shallow one, or a deep one on a frozen backbone."""
+    return config.method.run.trainer is None or bool(config.backbone.get("frozen"))
 
 
 def on_task(made_of: Mapping[str, Any], task: str) -> dict[str, Any]:
@@ -577,12 +587,19 @@ def check(config: DictConfig) -> None:
     for group in ("dataset", "method"):
         validate(config[group], group, external)
     backbone = validate(config.backbone, "backbone", external)
+    if config.extractor.trainer is not None:
+        validate(config.extractor.trainer, "trainer", external)
+        if not on_features(config):
+            raise UsageError(
+                f"extractor=finetuned is for what is given features, and {config.method.name} trains on images; "
+                "leave it out, or add backbone.frozen=true"
+            )
     if config.method.run.trainer is not None:
         validate(config.method.run.trainer, "trainer", external)
-    elif not getattr(backbone, "pretrained", False):
+    elif config.extractor.trainer is None and not getattr(backbone, "pretrained", False):
         raise UsageError(
             f"method {config.method.name} needs features, and backbone {config.backbone.name} has none before it is "
-            f"trained; choose a pretrained backbone or backbone={config.dataset.features}"
+            f"trained; choose a pretrained backbone, backbone={config.dataset.features} or extractor=finetuned"
         )
 
 

@@ -27,12 +27,14 @@ from tda.backbones.features import features
 from tda.backbones.given import Given
 from tda.cache import digest
 from tda.checkpoint import Checkpoint
-from tda.config import build, complete, identity, selected, setting, validate
+from tda.config import build, complete, identity, on_features, selected, setting, validate
 from tda.data.base import Dataset
 from tda.devices import torch_device
 from tda.distances import measured
 from tda.errors import UsageError
+from tda.finetuning import finetuned
 from tda.methods import Estimator
+from tda.methods.deep.source_only import SourceOnly
 from tda.methods.shallow.base import Aligner
 from tda.selection import ORACLE, Judge, Selection, aligner_scores, few_labels, split
 from tda.store import Record, Store
@@ -250,7 +252,10 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     external = config.allow_external
     task = dataset(OmegaConf.to_yaml(config.dataset, resolve=True), external).task(config.task)
     shallow = config.method.run.trainer is None
-    if shallow or config.backbone.get("frozen"):
+    if on_features(config) and config.extractor.trainer is not None:
+        nodes = (OmegaConf.to_yaml(node, resolve=True) for node in (config.backbone, config.extractor.trainer))
+        task = tuned(task, *nodes, device, config.runtime.cache, external)
+    elif on_features(config):
         node = OmegaConf.to_yaml(config.backbone, resolve=True)
         see = partial(seen, backbone=node, device=device, cache=config.runtime.cache, external=external)
         target = see(task.target)
@@ -258,11 +263,11 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
         task = replace(task, source=see(task.source), target=target, test=test)
     if shallow:
         return build(config.method, "method", external), task
-    trainer: Trainer = build(config.method.run.trainer, "trainer", external)
+    training: Trainer = build(config.method.run.trainer, "trainer", external)
     selection = selected(config)
     judge = None
     if selection.judging:
-        trainer.watch_every = trainer.watch_every or max(1, trainer.steps // selection.candidates)
+        training.watch_every = training.watch_every or max(1, training.steps // selection.candidates)
         source, held = split(task.source, selection.held, config.seed)
         task = replace(task, source=source)
         judge = Judge(
@@ -274,7 +279,7 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     extracted = task.source.x.ndim == 2 and config.backbone.get("weights", "none") != "none"
     learner = Learner(
         method=partial(build, config.method, "method", external),
-        trainer=trainer,
+        trainer=training,
         backbone=partial(given if extracted else build, config.backbone, "backbone", external),
         device=device,
         watched=task.test.x,
@@ -302,6 +307,20 @@ def seen(domain: Domain, backbone: str, device: str, cache: str, external: bool)
     node = yaml.safe_load(backbone)
     x = features(domain, node, partial(build, node, "backbone", external), torch.device(device), Path(cache))
     return replace(domain, x=x)
+
+
+@lru_cache(maxsize=4)
+def tuned(task: Task, backbone: str, trainer: str, device: str, cache: str, external: bool) -> Task:
+    """Return a task as a backbone shows it that was trained on its source; computed once in a process."""
+    made_of = {"backbone": yaml.safe_load(backbone), "trainer": yaml.safe_load(trainer)}
+    learner = partial(
+        Learner,
+        method=SourceOnly,
+        trainer=build(made_of["trainer"], "trainer", external),
+        backbone=partial(build, made_of["backbone"], "backbone", external),
+        device=device,
+    )
+    return finetuned(task, learner, made_of, Path(cache))
 
 
 @cache

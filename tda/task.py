@@ -34,7 +34,7 @@ class Domain:
             raise ValueError(f"domain {self.name}: {len(self.x)} samples but {len(self.y)} labels")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Task:
     """One source -> target pair.
 

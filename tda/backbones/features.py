@@ -45,13 +45,15 @@ def features(
     if domain.x.ndim == 2:
         return domain.x
     if node.get("weights", "none") == "none" or not domain.fingerprint:
-        return extracted(domain, backbone(), device)
+        return extracted(domain, pretrained(backbone()), device)
     depends = {key: value for key, value in node.items() if key not in ON_TOP}
     depends |= {"weights": fingerprint(node["weights"]), "domain": domain.fingerprint}
     path = built(
         cache / "features" / f"{node['name']}-{domain.name}-{digest(depends)}.safetensors",
         lambda path: save_file(
-            {"features": extracted(domain, backbone(), device)}, path, {k: str(v) for k, v in depends.items()}
+            {"features": extracted(domain, pretrained(backbone()), device)},
+            path,
+            {k: str(v) for k, v in depends.items()},
         ),
     )
     with safe_open(path, framework="numpy") as file:
@@ -59,18 +61,24 @@ def features(
     return normalize(x, copy=False) if node["unit_rows"] else x
 
 
-def extracted(domain: Domain, backbone: Backbone, device: torch.device) -> np.ndarray:
-    """Run a backbone over every image of a domain, a batch at a time: (n, width), float32.
+def pretrained(backbone: Backbone) -> Backbone:
+    """Return a backbone whose weights mean something.
 
     Raises
     ------
     UsageError
-        The backbone has random weights.
+        They are random.
     """
     if not backbone.pretrained:
         raise UsageError(
-            "features of random weights mean nothing; choose a pretrained backbone, or backbone.weights=FILE"
+            "features of random weights mean nothing; choose a pretrained backbone, backbone.weights=FILE, or "
+            "extractor=finetuned"
         )
+    return backbone
+
+
+def extracted(domain: Domain, backbone: Backbone, device: torch.device) -> np.ndarray:
+    """Run a backbone over every image of a domain, a batch at a time: (n, width), float32."""
     backbone = backbone.to(device).eval()
     x = np.empty((len(domain.x), backbone.width), dtype=np.float32)
     with (

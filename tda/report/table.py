@@ -14,9 +14,10 @@ from tda.store import Record
 
 AVERAGE = "Avg"
 NEVER_SEEDED = -1
-NOT_A_SETTING = {"task", "method.seed", "trainer.seed", "dataset.cache"} | {
+NOT_A_SETTING = {"task", "method.seed", "trainer.seed", "finetuning.seed", "dataset.cache"} | {
     f"validation.{said}" for said in ("scores", "candidates", "labelled")
 }
+IMPLIED = {"selection": "last", "extractor": "pretrained"}  # where a configuration does not say
 SAME = 1e-9  # points; accuracies that are nearer are equal
 
 
@@ -247,11 +248,12 @@ def row_labels(firsts: pd.DataFrame) -> dict[str, str]:
     """
     labels = {}
     for _, alike in firsts.groupby(["method", "backbone"], sort=False):
-        flat = {setting: dict(leaves({"selection": "last"} | config)) for setting, config in alike["config"].items()}
+        flat = {setting: dict(leaves(IMPLIED | config)) for setting, config in alike["config"].items()}
         values: dict[str, set[str | None]] = {key: set() for leaf in flat.values() for key in leaf}
         for leaf in flat.values():
             for key, seen in values.items():
-                seen.add(leaf.get(key))
+                if key in leaf or not key.startswith("finetuning."):
+                    seen.add(leaf.get(key))
         differing = [key for key, seen in values.items() if key not in NOT_A_SETTING and len(seen) > 1]
         for setting, label in alike["label"].items():
             told = ", ".join(f"{key.rpartition('.')[2]}={flat[setting].get(key)}" for key in differing)

@@ -1,0 +1,81 @@
+"""A task as a backbone shows it that was trained on the source first: fine-tune, extract, then classify."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from sklearn.preprocessing import normalize
+
+from tda.backbones.features import extracted
+from tda.backbones.weights import fingerprint
+from tda.cache import built, digest
+from tda.errors import UsageError
+from tda.task import Task
+from tda.trainer import DivergenceError, Learner
+
+NOT_TRAINED = frozenset(("name", "discriminator", "unit_rows", "frozen", "augment", "cache"))
+
+
+def finetuned(task: Task, learner: Callable[[], Learner], made_of: Mapping[str, Any], cache: Path) -> Task:
+    """Return a task whose samples are the features (n, width), float32, of a backbone trained on its source.
+
+    The fourth of the textbook's usages of a pretrained network (section 8.5). The learner is given the target's samples
+    as every deep method is, for the mean of the images; its head and bottleneck are left behind.
+
+    Parameters
+    ----------
+    task : Task
+        Of images (n, h, w[, 3]).
+    learner : callable returning a Learner
+        Builds what trains the backbone.
+    made_of : mapping
+        The backbone's configuration and the trainer's, as ``backbone`` and ``trainer``; with the backbone's
+        ``unit_rows`` true, features are scaled to 2-norm 1.
+    cache : Path
+        Folder whose ``features`` subfolder keeps them, where the task's domains can be told from others.
+
+    Raises
+    ------
+    UsageError
+        If the samples are features already, the backbone has nothing to train, or its training diverges.
+
+    References
+    ----------
+    J. Wang, Y. Chen, H. Yu, M. Huang, Q. Yang. Easy transfer learning by exploiting intra-domain structures. ICME 2019.
+    """
+    if task.source.x.ndim == 2:
+        raise UsageError(f"extractor=finetuned: {task.dataset} has features, no images to train a backbone on")
+    domains = {"source": task.source, "target": task.target, "test": task.test}
+    if task.transductive:
+        del domains["test"]
+
+    def tuned() -> dict[str, np.ndarray]:
+        try:
+            trained = learner().fit(task.source.x, task.source.y, task.target.x)
+        except DivergenceError as problem:
+            raise UsageError(f"extractor=finetuned, training on {task.source.name}: {problem}") from problem
+        backbone = trained.method_.network.backbone
+        if not any(True for _ in backbone.parameters()):
+            raise UsageError(f"extractor=finetuned: backbone {made_of['backbone']['name']} has no weights to train")
+        return {name: extracted(domain, backbone, trained.device) for name, domain in domains.items()}
+
+    node = made_of["backbone"]
+    if all(domain.fingerprint for domain in domains.values()):
+        network = {key: value for key, value in node.items() if key not in NOT_TRAINED}
+        network |= {"weights": fingerprint(node["weights"])} if node.get("weights", "none") != "none" else {}
+        depends = {
+            "backbone": network,
+            "trainer": made_of["trainer"],
+            "domains": [d.fingerprint for d in domains.values()],
+        }
+        name = f"{node['name']}-{task.name}-{digest(depends)}.safetensors"
+        x = load_file(built(cache / "features" / name, lambda path: save_file(tuned(), path)))
+    else:
+        x = tuned()
+    if node.get("unit_rows"):
+        x = {name: normalize(features, copy=False) for name, features in x.items()}
+    seen = {name: replace(domain, x=x[name]) for name, domain in domains.items()}
+    return replace(task, source=seen["source"], target=seen["target"], test=seen.get("test", seen["target"]))
