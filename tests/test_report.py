@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,6 +117,24 @@ def test_settings_of_one_method_are_told_apart() -> None:
     two = [record(key=str(dim), setting=str(dim), config={"method": {"dim": dim, "mu": 1}}) for dim in (10, 30)]
     (table,) = report.tables(two)
     assert {row.label for row in table.rows} == {"TCA (dim=10)", "TCA (dim=30)"}
+
+
+def test_features_of_a_finetuned_backbone_are_told_apart_and_have_their_own_baseline() -> None:
+    def on(method: str, accuracy: float, **finetuning: Any) -> Record:
+        seen = {"extractor": "finetuned", "finetuning": finetuning} if finetuning else {}
+        key = f"{method}{finetuning}"
+        return record(
+            key=key, setting=key, method=method, label=method, task="A-B", seed=0, accuracy=accuracy,
+            baseline="one_nn", backbone="resnet50", config={"method": {"name": method}, **seen},
+        )  # fmt: skip
+
+    tuned = {"steps": 9, "lr": 0.1, "seed": 0}
+    made = [on("one_nn", 50.0), on("coral", 60.0), on("one_nn", 70.0, **tuned), on("coral", 65.0, **tuned)]
+    (table,) = report.tables(made)
+    assert not row(table, 'coral (extractor="pretrained")').entries["A-B"].negative
+    assert row(table, 'coral (extractor="finetuned")').entries["A-B"].negative
+    (table,) = report.tables([*made, on("coral", 66.0, **tuned | {"steps": 8})])
+    assert row(table, 'coral (extractor="finetuned", steps=8)').entries["A-B"].mean == 66.0
 
 
 def test_csv_is_what_the_table_says() -> None:

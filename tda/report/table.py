@@ -223,9 +223,9 @@ def only(found: list[str]) -> str | None:
 
 
 def training(config: Mapping[str, Any]) -> str:
-    """Return how a network was trained, its seed aside; the same for every shallow method."""
-    trainer = config.get("trainer") or {}
-    return json.dumps({key: value for key, value in trainer.items() if key != "seed"}, sort_keys=True)
+    """Return how a network was trained, its seed aside; the same for every shallow method on the same features."""
+    trainers = [config.get(key) or {} for key in ("trainer", "finetuning")]
+    return json.dumps([{k: v for k, v in trainer.items() if k != "seed"} for trainer in trainers], sort_keys=True)
 
 
 def mean_distances(cells: pd.DataFrame) -> dict[str, dict[str, float]]:
