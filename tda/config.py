@@ -187,21 +187,20 @@ def identity(config: DictConfig, **other: Any) -> dict[str, Any]:
     """Return all that a cell's result depends on: dataset, task, backbone, method and, where used, trainer and seed.
 
     Runtime, labels and what only concerns the table are left out; the seed is in where a method or its trainer names
-    it, so a deterministic method has one cell however many seeds are swept. An oracle depends on the target alone. A
-    file of weights stands for its content, wherever it is. `other` are values to take instead of the config's own.
+    it, so a deterministic method has one cell however many seeds are swept. An oracle depends on the target alone,
+    unless its features were trained on a source. A file of weights stands for its content, wherever it is. `other` are
+    values to take instead of the config's own.
     """
     with changed(config, NOWHERE | other):
         plain = {group: resolved(config[group], without) for group, without in NOT_OF_AN_IDENTITY.items()}
-        tuned = config.extractor.trainer is not None and on_features(config)
-        extractor = (
-            {"extractor": config.extractor.name, "finetuning": resolved(config.extractor.trainer)} if tuned else {}
-        )
+        tuned = config.extractor.trainer is not None
+        seen = {"extractor": config.extractor.name, "finetuning": resolved(config.extractor.trainer)} if tuned else {}
     if (weights := plain["backbone"].get("weights", "none")) != "none":
         plain["backbone"]["weights"] = fingerprint(weights)
     run = plain["method"].pop("run")
     measured = {"distances": list(config.distances)} if config.distances else {}
     trained = {"trainer": run["trainer"], "trained_on": run["trained_on"]}
-    return on_task(plain | extractor | measured | selected(config).identity() | trained, config.task)
+    return on_task(plain | seen | measured | selected(config).identity() | trained, config.task)
 
 
 def on_features(config: DictConfig) -> bool:
@@ -210,8 +209,9 @@ def on_features(config: DictConfig) -> bool:
 
 
 def on_task(made_of: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """Return an identity with another task; an oracle's task is its target."""
-    return {**made_of, "task": task if made_of["trained_on"] == "source" else task.rpartition("-")[2]}
+    """Return an identity with another task; an oracle's is its target, unless its features were trained on a source."""
+    whole = made_of["trained_on"] == "source" or "finetuning" in made_of
+    return {**made_of, "task": task if whole else task.rpartition("-")[2]}
 
 
 def selected(config: DictConfig) -> Selection:

@@ -58,7 +58,7 @@ def finetuned(task: Task, learner: Callable[[], Learner], made_of: Mapping[str, 
         except DivergenceError as problem:
             raise UsageError(f"extractor=finetuned, training on {task.source.name}: {problem}") from problem
         backbone = trained.method_.network.backbone
-        if not any(True for _ in backbone.parameters()):
+        if next(backbone.parameters(), None) is None:
             raise UsageError(f"extractor=finetuned: backbone {made_of['backbone']['name']} has no weights to train")
         return {name: extracted(domain, backbone, trained.device) for name, domain in domains.items()}
 

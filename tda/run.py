@@ -252,7 +252,7 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     external = config.allow_external
     task = dataset(OmegaConf.to_yaml(config.dataset, resolve=True), external).task(config.task)
     shallow = config.method.run.trainer is None
-    if on_features(config) and config.extractor.trainer is not None:
+    if config.extractor.trainer is not None:
         nodes = (OmegaConf.to_yaml(node, resolve=True) for node in (config.backbone, config.extractor.trainer))
         task = tuned(task, *nodes, device, config.runtime.cache, external)
     elif on_features(config):
@@ -263,11 +263,11 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
         task = replace(task, source=see(task.source), target=target, test=test)
     if shallow:
         return build(config.method, "method", external), task
-    training: Trainer = build(config.method.run.trainer, "trainer", external)
+    trainer: Trainer = build(config.method.run.trainer, "trainer", external)
     selection = selected(config)
     judge = None
     if selection.judging:
-        training.watch_every = training.watch_every or max(1, training.steps // selection.candidates)
+        trainer.watch_every = trainer.watch_every or max(1, trainer.steps // selection.candidates)
         source, held = split(task.source, selection.held, config.seed)
         task = replace(task, source=source)
         judge = Judge(
@@ -279,7 +279,7 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     extracted = task.source.x.ndim == 2 and config.backbone.get("weights", "none") != "none"
     learner = Learner(
         method=partial(build, config.method, "method", external),
-        trainer=training,
+        trainer=trainer,
         backbone=partial(given if extracted else build, config.backbone, "backbone", external),
         device=device,
         watched=task.test.x,

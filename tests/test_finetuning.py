@@ -13,12 +13,14 @@ from safetensors.numpy import load_file
 from tda.__main__ import main
 from tda.backbones.ganin import LeNet
 from tda.backbones.pixels import Pixels
+from tda.config import Sweep
 from tda.errors import UsageError
 from tda.finetuning import finetuned
 from tda.methods.deep.source_only import SourceOnly
 from tda.store import Store
 from tda.task import Domain, Task
 from tda.trainer import Learner, Trainer
+from tests.test_trainer import SETTINGS
 
 NODE: dict[str, Any] = {"name": "lenet", "hidden": [9]}
 MADE_OF = {"backbone": NODE, "trainer": {"steps": 3}}
@@ -29,16 +31,10 @@ def lenet() -> LeNet:
     return LeNet(size=32, bottleneck=None, hidden=[9], discriminator=[9])
 
 
-def trainer(**changes: Any) -> Trainer:
-    settings: dict[str, Any] = {
-        "steps": 3, "batch": 8, "lr": 0.01, "alpha": 10.0, "beta": 0.75, "momentum": 0.9, "nesterov": False,
-        "weight_decay": 0.0, "augment": None, "precision": "fp32", "balanced": False, "watch_every": 0, "seed": 0,
-    }  # fmt: skip
-    return Trainer(**settings | changes)
-
-
 def learner(**changes: Any) -> Learner:
-    return Learner(method=SourceOnly, trainer=trainer(**changes), backbone=lenet, device="cpu")
+    return Learner(
+        method=SourceOnly, trainer=Trainer(**SETTINGS | {"steps": 3} | changes), backbone=lenet, device="cpu"
+    )
 
 
 def task(fingerprint: str = "", transductive: bool = True) -> Task:
@@ -98,7 +94,7 @@ def test_a_backbone_is_trained_once_for_a_task_a_trainer_and_its_own_shape(tmp_p
 
 def pixels() -> Learner:
     backbone = Pixels(size=16, bottleneck=None, hidden=[], discriminator=[])
-    return Learner(method=SourceOnly, trainer=trainer(), backbone=lambda: backbone, device="cpu")
+    return Learner(method=SourceOnly, trainer=Trainer(**SETTINGS), backbone=lambda: backbone, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -125,6 +121,15 @@ def test_a_shallow_method_is_run_on_the_features_and_its_record_is_another(tmp_p
     assert len({record.accuracy for record in records}) == 3
     assert sorted(record.seed for record in records if "extractor" in record.config) == [0, 1]
     assert [record.seed for record in records if "extractor" not in record.config] == [None]
+
+
+def test_an_oracle_on_such_features_depends_on_the_source_too() -> None:
+    def keys(*extractor: str) -> set[str]:
+        typed = ["method=target_only", "backbone=lenet", "+backbone.frozen=true", "task=O-P,S-P", *extractor]
+        return {cell.address[-1] for cell in Sweep(typed).cells}
+
+    assert len(keys()) == 1
+    assert len(keys("extractor=finetuned")) == 2
 
 
 @pytest.mark.parametrize(

@@ -44,17 +44,17 @@ def features(
     """
     if domain.x.ndim == 2:
         return domain.x
-    if node.get("weights", "none") == "none" or not domain.fingerprint:
+
+    def extract() -> np.ndarray:
         return extracted(domain, pretrained(backbone()), device)
+
+    if node.get("weights", "none") == "none" or not domain.fingerprint:
+        return extract()
     depends = {key: value for key, value in node.items() if key not in ON_TOP}
     depends |= {"weights": fingerprint(node["weights"]), "domain": domain.fingerprint}
     path = built(
         cache / "features" / f"{node['name']}-{domain.name}-{digest(depends)}.safetensors",
-        lambda path: save_file(
-            {"features": extracted(domain, pretrained(backbone()), device)},
-            path,
-            {k: str(v) for k, v in depends.items()},
-        ),
+        lambda path: save_file({"features": extract()}, path, {k: str(v) for k, v in depends.items()}),
     )
     with safe_open(path, framework="numpy") as file:
         x: np.ndarray = file.get_tensor("features")

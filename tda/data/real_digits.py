@@ -125,7 +125,7 @@ class RealDigits(Dataset):
 
     def census(self, name: str) -> Counter[str]:
         """Return the number of images of each class that a method sees, none of them made."""
-        _, y = self._split(name, "train", self._read)
+        y = np.concatenate([self.labels(name, each) for each in self._sets(name, "train")])
         return Counter(self.classes[label] for label in y[self._kept(name, "train", len(y))])
 
     def differences(self, name: str) -> Iterator[str]:
@@ -139,7 +139,14 @@ class RealDigits(Dataset):
             yield f"{self.name} {name} ({self.domains[name]}) has {there} {split} images, published {published}"
 
     def _made(self, name: str, split: str) -> Domain:
-        x, y = self._split(name, split, self._checked)
+        parts = []
+        for each in self._sets(name, split):
+            parts.append(self._read(name, each))
+            for difference in self._differences(name, each, len(parts[-1][1])):
+                raise UsageError(
+                    f"{difference}; fetch the files again, or set dataset.counts=null to run on what is there"
+                )
+        x, y = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         kept = self._kept(name, split, len(y))
         make = MAKERS[self.domains[name]].make
         images = make(x[kept], self.size, np.random.default_rng([SEED, SPLITS.index(split)]))
@@ -148,32 +155,28 @@ class RealDigits(Dataset):
         y.setflags(write=False)
         return Domain(name, images, y)
 
-    def _split(self, name: str, split: str, read: Callable[[str, str], Images]) -> Images:
-        train = self.resplit.get(name)
-        if train is None:
-            return read(name, split)
-        x, y = (np.concatenate(parts) for parts in zip(*(read(name, each) for each in SPLITS), strict=True))
-        if train >= len(y):
-            raise UsageError(
-                f"dataset.resplit: {train} training images of {name} wanted, it has {len(y)} images in all"
-            )
-        shuffled = np.random.default_rng(self.draw).permutation(len(y))
-        rows = shuffled[:train] if split == "train" else shuffled[train:]
-        return x[rows], y[rows]
-
-    def _checked(self, name: str, split: str) -> Images:
-        x, y = self._read(name, split)
-        for difference in self._differences(name, split, len(y)):
-            raise UsageError(f"{difference}; fetch the files again, or set dataset.counts=null to run on what is there")
-        return x, y
+    def _sets(self, name: str, split: str) -> tuple[str, ...]:
+        """Return the published sets of a domain that one of its two sets is made of."""
+        return SPLITS if name in self.resplit else (split,)
 
     def _kept(self, name: str, split: str, there: int) -> np.ndarray | slice:
+        """Return which images of those sets, `there` in all, belong to it."""
+        rows = None
+        if (train := self.resplit.get(name)) is not None:
+            if train >= there:
+                raise UsageError(
+                    f"dataset.resplit: {train} training images of {name} wanted, it has {there} images in all"
+                )
+            shuffled = np.random.default_rng(self.draw).permutation(there)
+            rows = shuffled[:train] if split == "train" else shuffled[train:]
+            there = len(rows)
         count = (self.sample or {}).get(name) if split == "train" else None
         if count is None:
-            return slice(None)
+            return slice(None) if rows is None else rows
         if count > there:
             raise UsageError(f"dataset.sample: {count} images of {name} wanted, its training set has {there}")
-        return np.random.default_rng(self.draw).choice(there, count, replace=False)
+        drawn = np.random.default_rng(self.draw).choice(there, count, replace=False)
+        return drawn if rows is None else rows[drawn]
 
     def _read(self, name: str, split: str) -> Images:
         if name not in self.domains:
