@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 from sklearn.metrics.pairwise import rbf_kernel
 
 from tda.errors import UsageError
-from tda.methods.shallow.jdot import JDOT, soft_svm
+from tda.methods.shallow.jdot import JDOT, conditioned, soft_svm
 from tests.test_jda import clusters
 
 
@@ -56,7 +56,8 @@ def test_the_plan_has_its_margins():
 def test_the_machine_is_the_best_for_its_soft_labels():
     rng = np.random.default_rng(0)
     X, P = rng.normal(size=(30, 4)), rng.dirichlet(np.ones(3), size=30)
-    W = soft_svm(X, P, 0.1, np.zeros((4, 3)))
+    Q, L = conditioned(X, 0.1)
+    W = np.linalg.solve(L.T, soft_svm(Q, P, np.zeros((4, 3))))
     for c in range(3):  # the classes are apart, and a search without a gradient finds the same
 
         def value(w, c=c):

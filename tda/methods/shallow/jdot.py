@@ -5,7 +5,7 @@ from typing import Self
 import numpy as np
 import ot
 from pydantic import PositiveFloat, PositiveInt
-from scipy.linalg import eigh
+from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.optimize import minimize
 
 from tda.divergences.kernels import Kernel, bandwidth, gram
@@ -82,23 +82,25 @@ class JDOT(ShallowMethod):
         members = np.eye(len(self.classes_))[classes]  # (ns, C)
         self.gamma_ = bandwidth(self.kernel, self.gamma, Xs, Xt)
         root, back = self._root()
+        Q, L = conditioned(root, self.lam)
         distances = ot.dist(Xs.astype(np.float64, copy=False), self.anchors_)
         distances *= 1 / distances.max() if self.alpha is None else self.alpha
-        W = np.zeros((root.shape[1], len(self.classes_)))
+        V = np.zeros((len(L), len(self.classes_)))
         self.objective_: list[float] = []
         plan = exact(distances)
         for left in reversed(range(self.iterations)):
-            W = soft_svm(root, len(Xt) * plan.g.T @ members, self.lam, W)
-            F = root @ W
+            V = soft_svm(Q, len(Xt) * plan.g.T @ members, V)
+            F = Q @ V
             hit, miss = (np.maximum(0, 1 - sign * F) ** 2 for sign in (1, -1))  # (nt, C)
             losses = hit + miss.sum(axis=1, keepdims=True) - miss  # (nt, C), of each class that a sample may be of
             cost = distances + losses.T[classes]
-            self.objective_.append(float(np.vdot(plan.g, cost) + self.lam * np.sum(W**2)))
+            self.objective_.append(float(np.vdot(plan.g, cost) + np.sum(V**2) / 2 - np.sum(F**2) / len(Xt)))
             moved = exact(cost, plan) if left else plan
             if np.array_equal(moved.g, plan.g):
                 break
             plan = moved
         self.plan_ = plan.g
+        W = solve_triangular(L, V, lower=True, trans="T")
         self.coefficients_ = W if back is None else back @ W
         return self
 
@@ -128,23 +130,38 @@ class JDOT(ShallowMethod):
         return vectors[:, real] * np.sqrt(values[real]), vectors[:, real] / np.sqrt(values[real])
 
 
-def soft_svm(X: np.ndarray, P: np.ndarray, lam: float, start: np.ndarray) -> np.ndarray:
-    """Return the W (r, C) of least 1/n sum_jc (P_jc h(f_jc) + (1 - P_jc) h(-f_jc)) + lam ||W||^2, f = X W.
+def conditioned(X: np.ndarray, lam: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return Q (n, r) and a lower triangular L (r, r) of X = Q L', with L L' = 2 (X'X / n + lam I).
 
-    X is (n, r), P (n, C) in [0, 1], and h(m) = max(0, 1 - m)^2; found by L-BFGS from `start`.
+    Between the margins, where most f are, max(0, 1 - f)^2 and max(0, 1 + f)^2 have the same curvature. So in V = L'W,
+    f = X W = Q V, the Hessian of a soft machine's problem is near the identity, whatever its labels are.
     """
     n = len(X)
+    curvature = X.T @ X
+    curvature *= 2 / n
+    curvature[np.diag_indices_from(curvature)] += 2 * lam
+    L = cholesky(curvature, lower=True, overwrite_a=True)
+    return solve_triangular(L, X.T, lower=True).T, L
 
-    def value_and_slope(w: np.ndarray) -> tuple[float, np.ndarray]:
-        W = w.reshape(start.shape)
-        F = X @ W
+
+def soft_svm(Q: np.ndarray, P: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Return the V (r, C) of least 1/n sum_jc (P_jc h(f_jc) + (1 - P_jc) h(-f_jc)) + lam ||W||^2, f = Q V.
+
+    P is (n, C) in [0, 1], h(m) = max(0, 1 - m)^2, and lam ||W||^2 = ||V||^2 / 2 - ||f||^2 / n in the coordinates of
+    `conditioned`; found by L-BFGS from `start`.
+    """
+    n = len(Q)
+
+    def value_and_slope(v: np.ndarray) -> tuple[float, np.ndarray]:
+        V = v.reshape(start.shape)
+        F = Q @ V
         short, over = np.maximum(0, 1 - F), np.maximum(0, 1 + F)
-        value = float(np.sum(P * short**2 + (1 - P) * over**2) / n + lam * np.sum(W**2))
-        slope = X.T @ (2 / n * ((1 - P) * over - P * short)) + 2 * lam * W
+        value = float(np.sum(P * short**2 + (1 - P) * over**2 - F**2) / n + np.sum(V**2) / 2)
+        slope = Q.T @ (2 / n * ((1 - P) * over - P * short - F)) + V
         return value, slope.ravel()
 
     found = minimize(
         value_and_slope, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 500, "gtol": 1e-7}
     )
-    W: np.ndarray = found.x.reshape(start.shape)
-    return W
+    V: np.ndarray = found.x.reshape(start.shape)
+    return V
