@@ -1,7 +1,7 @@
 """Discrepancies of two batches as losses: differentiable, in float32 whatever the precision around them."""
 
 from collections.abc import Callable, Sequence
-from functools import reduce, wraps
+from functools import lru_cache, reduce, wraps
 from typing import Any, Literal, ParamSpec
 
 import torch
@@ -18,8 +18,11 @@ def in_float32(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
     @wraps(loss)
     def computed(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        real = [a for a in args if isinstance(a, Tensor) and a.is_floating_point()]
+        device = real[0].device.type
+        if not torch.is_autocast_enabled(device) and all(a.dtype == torch.float32 for a in real):
+            return loss(*args, **kwargs)
         exact = [a.float() if isinstance(a, Tensor) and a.is_floating_point() else a for a in args]
-        device = next(a.device.type for a in args if isinstance(a, Tensor))
         with torch.autocast(device, enabled=False):
             return loss(*exact, **kwargs)  # type: ignore[arg-type]
 
@@ -103,12 +106,12 @@ class KernelSum(torch.autograd.Function):
         D = squared_distances(Z)
         rate = -1 / (_typical(D, typical) * 2.0 ** (kernels - 1 - kernels // 2))  # of the widest kernel
         one = torch.exp(rate * D)
-        K, steepness = one.clone(), one.clone()  # steepness is k' / rate
+        K = steepness = one  # steepness is k' / rate
         for power in range(1, kernels):
             one = one * one
-            K += one
-            steepness.add_(one, alpha=2.0**power)
-        pull = steepness.mul_(W)
+            K = K + one
+            steepness = torch.add(steepness, one, alpha=2.0**power)
+        pull = steepness * W
         slope = torch.addmm(pull.sum(1)[:, None] * Z, pull, Z, alpha=-1).mul_(4 * rate)
         ctx.save_for_backward(slope, K)
         return torch.dot(K.flatten(), W.flatten())
@@ -130,10 +133,13 @@ def kernel_sum(Z: Tensor, W: Tensor, *, kernels: int, typical: Typical = "mean")
 
 def uniform(source: Tensor, target: Tensor) -> Tensor:
     """Return the weights of the difference of two means: 1/ns for each source row, -1/nt for each target row."""
-    ns, nt = len(source), len(target)
-    return torch.cat(
-        [source.new_full((ns,), 1 / ns, dtype=torch.float32), target.new_full((nt,), -1 / nt, dtype=torch.float32)]
-    )
+    return signed_shares(len(source), len(target), source.device)
+
+
+@lru_cache(maxsize=16)
+def signed_shares(ns: int, nt: int, device: torch.device) -> Tensor:
+    """Return 1/ns, ns times, then -1/nt, nt times: the same tensor for every batch of these sizes, to be read only."""
+    return torch.tensor([1 / ns] * ns + [-1 / nt] * nt, device=device)
 
 
 @in_float32
