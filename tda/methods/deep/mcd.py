@@ -23,7 +23,8 @@ class MCD(DeepMethod):
        \text{C, k times:}\ \min_G \mu\, d, \quad
        d = \mathbb E_t \frac{1}{C} \sum_c |p_1(c \mid x) - p_2(c \mid x)|.
 
-    What is scored is the mean of both classifiers' logits.
+    What is scored is the mean of both classifiers' logits. As in the authors' code the domains pass through the network
+    one at a time, and only those that a step's loss is of.
 
     Parameters
     ----------
@@ -62,17 +63,15 @@ class MCD(DeepMethod):
 
     def objectives(self, batch: Batch) -> Iterator[Objective]:
         """Yield the paper's steps A, B and C."""
-        source, _ = self.pair(batch)
-        classification = self._classification(source.features, batch.ys)
+        classification = self._classification(self.network(batch.xs).features, batch.ys)
         yield Objective(classification, (self,), {"classification": classification})
         with torch.no_grad():
-            source, target = self.pair(batch)
-        classification = self._classification(source.features, batch.ys)
-        apart = self._discrepancy(target.features)
+            source, target = self.network(batch.xs).features, self.network(batch.xt).features
+        classification, apart = self._classification(source, batch.ys), self._discrepancy(target)
         terms = {"classification": classification, "discrepancy": apart}
         yield Objective(classification - self.weight * apart, (self.network.head, self.second), terms)
         for _ in range(self.generator_steps):
-            apart = self._discrepancy(self.pair(batch)[1].features)
+            apart = self._discrepancy(self.network(batch.xt).features)
             generator = (self.network.backbone, self.network.bottleneck)
             yield Objective(self.weight * apart, generator, {"discrepancy": apart})
 
