@@ -205,7 +205,7 @@ def as_left(estimator: Estimator, task: Task) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(estimator, Aligner):
         return estimator.aligned_
     if isinstance(estimator, Learner):
-        return estimator.features(task.source.x), estimator.features(task.target.x)
+        return estimator.features(task.source.x, "source"), estimator.features(task.target.x, "target")
     return task.source.x, task.target.x
 
 

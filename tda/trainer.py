@@ -17,7 +17,7 @@ from tda.augment import Affine, CropFlip
 from tda.backbones.base import Backbone, Network, resident
 from tda.backbones.given import Given
 from tda.checkpoint import Checkpoint, Training
-from tda.methods.deep.base import Batch, DeepMethod, Objective
+from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
 from tda.selection import Judge
 from tda.validators import Candidate
 
@@ -261,8 +261,8 @@ class Learner:
         `logits` are those of the target, where they are known already.
         """
 
-        def features(X: np.ndarray | Tensor) -> np.ndarray:
-            return self._mapped(lambda batch: method.network(batch).features, X)
+        def features(X: np.ndarray | Tensor, domain: DomainName) -> np.ndarray:
+            return self._mapped(partial(method.embed, domain=domain), X)
 
         def log_probabilities(logits: np.ndarray) -> np.ndarray:
             likelihood: np.ndarray = log_softmax(logits.astype(np.float64), axis=1)
@@ -271,11 +271,11 @@ class Learner:
         held = judge.held
         own = np.searchsorted(self.classes_, held.y)
         return Candidate(
-            source=features(xs),
-            held=features(held.x),
+            source=features(xs, "source"),
+            held=features(held.x, "source"),
             held_y=held.y,
             losses=-log_probabilities(self._mapped(method.classify, held.x))[np.arange(len(own)), own],
-            target=features(xt),
+            target=features(xt, "target"),
             P=np.exp(log_probabilities(self._mapped(method.classify, xt) if logits is None else logits)),
             few=judge.few,
         )
@@ -295,9 +295,9 @@ class Learner:
         """Return the method's logits (n, classes) on samples of the target."""
         return self._mapped(self.method_.classify, X)
 
-    def features(self, X: np.ndarray) -> np.ndarray:
-        """Return the network's features (n, width), where the domains are aligned."""
-        return self._mapped(lambda batch: self.method_.network(batch).features, X)
+    def features(self, X: np.ndarray, domain: DomainName) -> np.ndarray:
+        """Return the features (n, width) where the domains are aligned, of samples of one of them."""
+        return self._mapped(partial(self.method_.embed, domain=domain), X)
 
     def _mapped(self, function: Callable[[Tensor], Tensor], X: np.ndarray | Tensor) -> np.ndarray:
         with torch.no_grad():

@@ -93,6 +93,15 @@ def test_setting_leaves_out_task_and_seed(composed: None) -> None:
     assert not setting(shallow, identity(shallow))[1]
 
 
+@pytest.mark.parametrize(
+    ("method", "random"), [("bda", False), ("bda_average", False), ("bda_weighted", False), ("dda", False),
+                           ("bda_random", True)],
+)  # fmt: skip
+def test_the_seed_matters_to_bda_only_where_it_draws_balances(composed: None, method: str, random: bool) -> None:
+    one = complete(compose("config", [f"method={method}", "task=O-P"]))
+    assert setting(one, identity(one))[1] == random
+
+
 def test_auto_takes_the_datasets_choice_for_the_methods_half(composed: None) -> None:
     assert complete(compose("config", ["method=tca", "task=O-P"])).backbone.name == "pixels"
     assert complete(compose("config", ["method=dann", "task=O-P"])).backbone.name == "lenet"

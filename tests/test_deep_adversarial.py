@@ -1,6 +1,7 @@
 """The adversarial methods against plain loops, closed forms and scikit-learn."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from math import exp, log, tanh
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from tda.backbones.base import Network, Output, perceptron
 from tda.backbones.ganin import LeNet
+from tda.backbones.given import Given
 from tda.backbones.pixels import Pixels
 from tda.config import composer
 from tda.methods.deep.adda import ADDA, encoder_loss
@@ -247,6 +249,16 @@ class TestADDA:
         assert method.discriminator(method.encoder(data.xt)).mean() > before
 
 
+@pytest.mark.parametrize(
+    "method", [ADDA(loss="gan", **PHASES), MCD(weight=1.0, generator_steps=3, hidden=[5])], ids=["adda", "mcd"]
+)
+def test_without_an_encoder_to_train_there_is_a_clear_word(method: DeepMethod) -> None:
+    given = Given(bottleneck=None, hidden=[], discriminator=[7])
+    given.width = 8
+    with pytest.raises(ValueError, match=r"(ADDA|MCD) trains what lies below the head.*set backbone.bottleneck"):
+        method.prepare(Network(given, classes=CLASSES))
+
+
 class TestMCD:
     def method(self) -> MCD:
         method = prepared(MCD(weight=1.0, generator_steps=3, hidden=[5]))
@@ -326,10 +338,15 @@ class TestClassDiscriminators:
 class TestDAAN:
     def test_dynamic_factor_weighs_distances(self) -> None:
         """Errors of 1/4 overall and 3/8 for each class are distances of 1 and 1/2."""
-        overall, local = torch.tensor(log(2) / 2), torch.tensor(3 * log(2) / 4)
+        overall, local = torch.tensor(log(2) / 2), torch.full((4,), 3 * log(2) / 4)
         assert dynamic_factor(overall, local).item() == pytest.approx(1 / 1.5)
-        assert dynamic_factor(torch.tensor(5.0), torch.tensor(0.1)).item() == 0
-        assert dynamic_factor(torch.tensor(5.0), torch.tensor(5.0)).item() == 0.5
+        assert dynamic_factor(torch.tensor(5.0), torch.full((4,), 0.1)).item() == 0
+        assert dynamic_factor(torch.tensor(5.0), torch.full((4,), 5.0)).item() == 0.5
+
+    def test_a_class_below_chance_takes_nothing_from_the_others(self) -> None:
+        """Distances of 1 overall, of 1 and 0 for the classes: 1 / (1 + 1/2), however far the second is below chance."""
+        local = torch.tensor([log(2) / 2, 5.0])
+        assert dynamic_factor(torch.tensor(log(2) / 2), local).item() == pytest.approx(1 / 1.5)
 
     def test_alignment_lies_between_danns_and_madas(self) -> None:
         method = prepared(DAAN(**RAMP, memory=0.0))
@@ -339,7 +356,7 @@ class TestDAAN:
         overall = domain_loss(method.everywhere(features).squeeze(1), 5)  # type: ignore[operator]
         said = method.classwise(features, logits)  # type: ignore[operator]
         local = torch.stack([domain_loss(row, 5) for row in said])
-        omega = dynamic_factor(overall, local.mean()).item()
+        omega = dynamic_factor(overall, local).item()
         assert loss == pytest.approx(((1 - omega) * overall + omega * local.sum()).item(), rel=1e-5)
 
 
@@ -397,6 +414,16 @@ class TestCAN:
     def images(self, progress: float = 0.2) -> Batch:
         xs, xt = torch.randint(0, 256, (2, 6, 32, 32, 3), dtype=torch.uint8)
         return Batch(xs, torch.arange(6) % CLASSES, xt, torch.arange(6), progress)
+
+    def test_building_it_leaves_the_backbone_as_it_was(self) -> None:
+        torch.manual_seed(0)
+        network = Network(LeNet(**self.SIZES), classes=CLASSES)
+        network.backbone.convolutions.insert(1, nn.BatchNorm2d(32))  # type: ignore[operator, union-attr]
+        before = deepcopy(network.backbone.state_dict())
+        method = self.method()
+        torch.manual_seed(1)
+        method.prepare(network)
+        torch.testing.assert_close(network.backbone.state_dict(), before, rtol=0, atol=0)
 
     def test_blocks_of_lenet_end_at_its_first_pooling_and_second_convolution(self) -> None:
         """Maps of 28 and 14 pixels; the image (32) and what the last pooling reads (10) are no blocks."""

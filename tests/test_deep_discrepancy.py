@@ -355,7 +355,7 @@ class TestLaterMethods:
 
     def test_swd_takes_three_kinds_of_steps_with_its_own_distance(self) -> None:
         method = SWD(weight=1.0, generator_steps=2, hidden=[6], projections=16)
-        network = Network(given(3), classes=4)
+        network = Network(given(3, bottleneck=5), classes=4)
         method.prepare(network)
         _, _, batch = outputs()
         steps = [*method.objectives(batch)]
@@ -381,6 +381,17 @@ class TestLaterMethods:
             for parameter in method.target.parameters():
                 parameter.mul_(-2).add_(0.3)
         assert method.relatedness().item() == pytest.approx(0, abs=1e-6)
+
+    def test_each_domain_is_described_by_its_own_stream(self) -> None:
+        method = TwoStream(weight=1.0, relation=1.0, kernels=5)
+        method.prepare(Network(given(3, bottleneck=5), classes=4))
+        _, _, batch = outputs()
+        with torch.no_grad():
+            for parameter in method.target.parameters():
+                parameter.mul_(-2).add_(0.3)
+        source, target = method.pair(batch)
+        torch.testing.assert_close(method.embed(batch.xs, "source"), source.features)
+        torch.testing.assert_close(method.embed(batch.xt, "target"), target.features)
 
     @pytest.mark.parametrize("size", [0.01, 10.0])
     def test_the_relation_is_the_exponential_of_what_regression_leaves(self, size: float) -> None:

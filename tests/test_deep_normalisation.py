@@ -180,3 +180,13 @@ class TestDSBN:
         torch.testing.assert_close(objective.loss, expected)
         assert set(objective.terms) == {"classification", "pseudo-label"}
         assert method.training
+
+
+def test_autodial_evaluates_by_a_share_in_its_range() -> None:
+    made = Mixed(layer(2), 1.0).eval()
+    s, t = halves((12, 3))
+    with torch.no_grad():
+        made.means[0], made.variances[0] = s.mean(0), 0.5 * s.var(0)
+        expected = made(t)
+        made.alpha.fill_(1.2)  # as a last step may leave it
+        torch.testing.assert_close(made(t), expected)

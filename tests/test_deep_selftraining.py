@@ -103,6 +103,15 @@ def test_class_confusion_is_the_papers_equations_written_out(temperature: float)
     assert class_confusion(logits(), temperature).item() == pytest.approx(total / CLASSES, rel=1e-5)
 
 
+def test_class_confusion_of_classes_that_nothing_is_of_is_a_number() -> None:
+    certain = torch.tensor([[300.0, 0.0, 0.0]] * 8, requires_grad=True)
+    confusion = class_confusion(certain, 2.5)
+    confusion.backward()
+    assert confusion.isfinite()
+    assert certain.grad is not None
+    assert certain.grad.isfinite().all()
+
+
 def test_the_certainty_weights_of_mcc_carry_no_gradient() -> None:
     z = logits().requires_grad_()
     class_confusion(z, 2.5).backward()
@@ -317,13 +326,22 @@ class TestMeanTeacher:
         for step in range(3):
             for _ in method.objectives(given):
                 weights.data += 1 + step
-            expected = weights.detach().clone() if step == 0 else 0.9 * expected + 0.1 * weights.detach()
+            expected = 0.9 * expected + 0.1 * weights.detach()
         method.eval()
-        torch.testing.assert_close(method.teacher.module.head[-1].weight, expected)
-        features = method.teacher.module.bottleneck(given.xt)
-        torch.testing.assert_close(
-            method.classify(given.xt), features @ expected.T + method.teacher.module.head[-1].bias
-        )
+        torch.testing.assert_close(method.teacher.head[-1].weight, expected)
+        features = method.embed(given.xt, "target")
+        torch.testing.assert_close(features, method.teacher.bottleneck(given.xt))
+        torch.testing.assert_close(method.classify(given.xt), features @ expected.T + method.teacher.head[-1].bias)
+
+    def test_teachers_batch_normalisation_has_the_targets_statistics(self) -> None:
+        method, given = self.made(), batch()
+        method.train()
+        alone = deepcopy(method.teacher.bottleneck)
+        for _ in range(3):
+            list(method.objectives(given))
+            alone(given.xt)
+        for name, kept in alone.named_buffers():
+            torch.testing.assert_close(method.teacher.bottleneck.get_buffer(name), kept)
 
     def test_only_the_student_is_trained(self) -> None:
         method = self.made()

@@ -196,3 +196,20 @@ def test_herding_takes_the_sample_of_least_mmd_at_each_step():
         taken.append(min(rest, key=lambda i: mmd2(Xs[[*taken, i]], Xt, gamma=0.5)))
     np.testing.assert_array_equal(np.argsort(step), taken)
     assert mmd2(Xs[taken[:8]], Xt, gamma=0.5) < 0.2 * mmd2(Xs, Xt, gamma=0.5)
+
+
+def test_kliep_chooses_a_bandwidth_beside_an_outlier():
+    draw = np.random.default_rng(0)
+    Xs, Xt = draw.normal(size=(100, 5)), draw.normal(size=(80, 5))
+    Xt[0] *= 15
+    weights = KLIEP(classifier=LinearSVM()).weigh(Xs, np.arange(100) % 2, Xt)
+    assert np.all(np.isfinite(weights))
+    assert weights.mean() == pytest.approx(1)
+
+
+def test_kliep_holds_out_no_more_parts_than_there_are_samples():
+    draw = np.random.default_rng(0)
+    chosen = [KLIEP(classifier=LinearSVM(), folds=folds) for folds in (3, 5)]
+    Xs, Xt = draw.normal(size=(40, 2)), draw.normal(size=(3, 2))
+    weights = [one.weigh(Xs, np.arange(40) % 2, Xt) for one in chosen]
+    np.testing.assert_array_equal(*weights)

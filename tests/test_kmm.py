@@ -154,3 +154,13 @@ def test_pivoting_meets_the_conditions_of_the_best(upper, least, most, twins):
     assert np.all(slope[x >= upper - 1e-7] <= mu + 1e-6)
     if least + 1e-6 < x.sum() < most - 1e-6:
         assert mu == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("q", "bounds", "expected"),
+    [([9.0, 9.0, 9.0], {"upper": 1.5, "least": 1.5, "most": 3.3}, [1.1, 1.1, 1.1]),
+     ([-1e-3, 5.0], {"upper": 1.0, "least": 1.8, "most": 2.2}, [0.8, 1.0])],
+    ids=["above", "below"],
+)  # fmt: skip
+def test_the_sum_keeps_its_bounds_where_all_weights_are_at_theirs(q, bounds, expected):
+    np.testing.assert_allclose(bounded_qp(np.eye(len(q)), np.array(q), **bounds), expected, atol=1e-5)

@@ -118,3 +118,9 @@ def test_the_agreeing_dimension_is_the_same_where_more_components_are_needed_tha
     reached = np.flatnonzero(disagreement(Xs, Xt, 80) >= 1 - tolerance)[0] + 1
     assert 50 < reached < 80
     assert agreeing_dim(Xs, Xt, 80, tolerance=tolerance) == reached
+
+
+def test_the_dimension_ends_where_a_domain_has_no_more_directions():
+    draw = np.random.default_rng(0)
+    Xs, Xt = np.repeat(draw.normal(size=(10, 40)), 3, axis=0), draw.normal(size=(30, 40))
+    assert agreeing_dim(Xs, Xt, 20) <= 9

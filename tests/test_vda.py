@@ -43,3 +43,11 @@ def test_the_published_average_is_reached():
     """49.03 on SURF, with 20 components: github.com/jindongwang/transferlearning, doc/benchmark.md."""
     found = [accuracy("vda", "office_caltech10_surf", task) for task in SURF]
     assert np.mean(found) > 49.03
+
+
+def test_classes_of_one_sample_have_no_scatter_within():
+    Xs, ys, Xt, _ = clusters(ns=6, nt=18, classes=6)
+    settings = {"dim": 3, "lam": 1.0, "iterations": 2, "unit_rows": True}
+    Zs, Zt = VDA(classifier=OneNN(), **settings).fit(Xs, ys, Xt).aligned_
+    assert np.all(np.isfinite(Zs))
+    assert np.all(np.isfinite(Zt))

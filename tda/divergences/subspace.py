@@ -23,8 +23,8 @@ class Principal(NamedTuple):
     angles: np.ndarray
 
 
-def principal_subspace(X: np.ndarray, dim: int) -> Subspace:
-    """Return the `dim` leading principal components of the centred rows of X (n, d).
+def principal_subspace(X: np.ndarray, dim: int, *, fewer: bool = False) -> Subspace:
+    """Return the `dim` leading principal components of the centred rows of X (n, d); `fewer`: all, if there are fewer.
 
     They come from the smaller of the covariance (d, d) and the Gram matrix (n, n), in double precision, see
     `leading`. The entry of largest magnitude of each component is positive.
@@ -32,7 +32,7 @@ def principal_subspace(X: np.ndarray, dim: int) -> Subspace:
     Raises
     ------
     ValueError
-        The rows vary in fewer than `dim` directions.
+        The rows vary in fewer than `dim` directions, and not `fewer`.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def principal_subspace(X: np.ndarray, dim: int) -> Subspace:
     n, d = X.shape
     centred = X.astype(np.float64, copy=False) - X.mean(axis=0, dtype=np.float64)
     smaller = centred.T @ centred if d <= n else centred @ centred.T  # (min(n, d), min(n, d))
-    squared, vectors = leading(smaller, dim, n, size=max(n, d))
+    squared, vectors = leading(smaller, dim, n, size=max(n, d), fewer=fewer)
     if d > n:
         vectors = centred.T @ vectors / np.sqrt(squared)
     basis, _ = svd_flip(vectors, None)
@@ -51,17 +51,21 @@ def principal_subspace(X: np.ndarray, dim: int) -> Subspace:
 
 
 def leading(
-    scatter: np.ndarray | LinearOperator[np.float64], dim: int, n: int, size: int | None = None
+    scatter: np.ndarray | LinearOperator[np.float64],
+    dim: int,
+    n: int,
+    size: int | None = None,
+    fewer: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the `dim` greatest eigenvalues, falling, of the scatter matrix of n samples, and their eigenvectors.
 
     Few of many are found by Lanczos iterations, to machine precision and from a fixed start. `size`, by default the
-    order of the matrix, is the number of terms in whose rounding error an eigenvalue counts as 0.
+    order of the matrix, is the number of terms in whose rounding error an eigenvalue counts as 0; those are left out.
 
     Raises
     ------
     ValueError
-        Fewer than `dim` eigenvalues are not 0.
+        Fewer than `dim` eigenvalues are not 0, and not `fewer`.
     """
     order = int(scatter.shape[0])
     if dim < order // 8 and order > 500:
@@ -71,11 +75,11 @@ def leading(
         matrix = scatter if isinstance(scatter, np.ndarray) else scatter @ np.eye(order)
         squared, u = eigh(matrix, subset_by_index=[max(order - dim, 0), order - 1])
     rank = int(np.sum(squared > squared.max() * (size or order) * np.finfo(float).eps))
-    if rank < dim:
+    if rank < dim and not fewer:
         raise ValueError(
             f"dim: expected at most {rank}, as the {n} samples vary in no more directions, given {dim}; lower dim"
         )
-    descending = np.argsort(-squared)
+    descending = np.argsort(-squared)[:rank]
     return squared[descending], u[:, descending]
 
 
@@ -115,6 +119,8 @@ def geodesic(between: Principal, t: float) -> np.ndarray:
 def disagreement(Xs: np.ndarray, Xt: np.ndarray, most: int) -> np.ndarray:
     """Return the subspace disagreement measure D(d) of the rows of Xs (ns, d) and Xt (nt, d), d = 1 .. `most`.
 
+    It ends where a domain has no more directions.
+
     D(d) = (sin alpha_d + sin beta_d) / 2, with alpha_d and beta_d the largest principal angles that the first
     d components of the source, and those of the target, have with the first d of both together, each domain
     centred by its own mean. It is 1 where both subspaces hold a direction that is orthogonal to what the
@@ -126,8 +132,10 @@ def disagreement(Xs: np.ndarray, Xt: np.ndarray, most: int) -> np.ndarray:
     CVPR 2012, section 3.4.
     """
     centred = [X - X.mean(axis=0, dtype=np.float64) for X in (Xs, Xt)]
+    own = [principal_subspace(X, most, fewer=True).basis for X in (Xs, Xt)]
+    most = min(basis.shape[1] for basis in own)
     both = principal_subspace(np.concatenate(centred), most).basis
-    cosines = [principal_subspace(X, most).basis.T @ both for X in (Xs, Xt)]
+    cosines = [basis.T @ both for basis in own]
     least = [[np.linalg.svd(C[:d, :d], compute_uv=False)[-1] for d in range(1, most + 1)] for C in cosines]
     sines: np.ndarray = np.sqrt(1 - np.clip(least, 0, 1) ** 2)
     measure: np.ndarray = sines.mean(axis=0)
@@ -142,11 +150,12 @@ def agreeing_dim(Xs: np.ndarray, Xt: np.ndarray, most: int, *, tolerance: float 
     """
     few = min(50, most)
     while True:
-        reached = np.flatnonzero(disagreement(Xs, Xt, few) >= 1 - tolerance)
+        measure = disagreement(Xs, Xt, few)
+        reached = np.flatnonzero(measure >= 1 - tolerance)
         if len(reached):
             return int(reached[0]) + 1
-        if few == most:
-            return most
+        if few == most or len(measure) < few:
+            return len(measure)
         few = min(2 * few, most)
 
 

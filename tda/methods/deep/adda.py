@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from tda.backbones.base import Network, perceptron
-from tda.methods.deep.base import Batch, DeepMethod, Objective
+from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
 from tda.methods.deep.dann import domain_loss
 
 
@@ -73,8 +73,15 @@ class ADDA(DeepMethod):
         """Build the domain classifier, and the place where the source's encoder will be kept."""
         super().prepare(network)
         hidden = network.backbone.discriminator if self.hidden is None else self.hidden
+        self.require_encoder()
         self.discriminator = perceptron(network.width, *hidden, 1)
         self.source_encoder = deepcopy(self.encoder).requires_grad_(False)
+
+    def embed(self, x: Tensor, domain: DomainName) -> Tensor:
+        """Return the encodings by the domain's own encoder."""
+        encoder = self.source_encoder if self.adapting and domain == "source" else self.encoder
+        features: Tensor = encoder(x)
+        return features
 
     @property
     def encoder(self) -> nn.Sequential:

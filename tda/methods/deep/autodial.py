@@ -79,7 +79,7 @@ class Mixed(DomainNormalisation):
 
     def normalise_target(self, x: Tensor) -> Tensor:
         """Normalise by the target's mixture of the running statistics."""
-        return self._by_mixture(x, 1 - self.alpha, self.means, self.variances)
+        return self._by_mixture(x, 1 - self.alpha.clamp(0.5, 1), self.means, self.variances)
 
     def _by_mixture(self, x: Tensor, share: Tensor, means: Tensor, variances: Tensor) -> Tensor:
         """Normalise by the mixture of `share` of the source and 1 - `share` of the target."""

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tda.backbones.base import Network, Output
+
+DomainName = Literal["source", "target"]
 
 
 class Batch(NamedTuple):
@@ -54,6 +56,14 @@ class DeepMethod(nn.Module):
         """Take the network to train, and build what else the method trains; called once, before training."""
         self.network = network
 
+    def require_encoder(self) -> None:
+        """Raise a ValueError where nothing below the head can be trained: a method that trains it alone cannot work."""
+        if not any([*module.parameters()] for module in (self.network.backbone, self.network.bottleneck)):
+            raise ValueError(
+                f"{type(self).__name__} trains what lies below the head, and there is nothing: "
+                "set backbone.bottleneck=256"
+            )
+
     def begin(self, xs: Tensor, ys: Tensor, xt: Tensor) -> None:
         """See all training samples, resident on the device, before the first step; most methods do not need to."""
 
@@ -64,6 +74,11 @@ class DeepMethod(nn.Module):
         """Return the logits (n, classes) of target samples; in evaluation mode this is what is scored."""
         output: Output = self.network(x)
         return output.logits
+
+    def embed(self, x: Tensor, domain: DomainName) -> Tensor:
+        """Return the features (n, width) where the domains are aligned, of samples of one of them."""
+        output: Output = self.network(x)
+        return output.features
 
     def pair(self, batch: Batch) -> tuple[Output, Output]:
         """Return the network's outputs on the source half and on the target half of a batch."""

@@ -1,6 +1,7 @@
 """CAN: low layers that tell the domains apart, features that do not; iCAN adds target samples it is sure of."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from math import exp
 from typing import Annotated
 
@@ -154,6 +155,8 @@ class Blocks:
 
     def widths(self, size: int) -> list[int]:
         """Return the number of channels of each block for images of this side."""
-        with torch.no_grad():
+        before = deepcopy(self.backbone.state_dict())
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
             self.backbone.extract(torch.zeros(2, 3, size, size))  # type: ignore[operator]
+        self.backbone.load_state_dict(before)
         return [pooled.shape[1] for pooled in self.read()]

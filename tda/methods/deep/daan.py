@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tda.backbones.base import Network, Output, perceptron
 from tda.methods.deep.base import Batch, DeepMethod
-from tda.methods.deep.dann import domain_loss
+from tda.methods.deep.dann import domain_loss, domain_losses
 from tda.methods.deep.mada import ClassDiscriminators
 from tda.methods.deep.reversal import ramp, reverse_gradient
 
@@ -52,7 +52,7 @@ class DAAN(DeepMethod):
     """
 
     global_loss: Tensor
-    local_loss: Tensor
+    local_losses: Tensor
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class DAAN(DeepMethod):
         self.everywhere = perceptron(network.width, *hidden, 1)
         self.classwise = ClassDiscriminators(network.classes, network.width, *hidden)
         self.register_buffer("global_loss", torch.tensor(log(2)))
-        self.register_buffer("local_loss", torch.tensor(log(2)))
+        self.register_buffer("local_losses", torch.full((network.classes,), log(2)))
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the weighted domain losses, the gradient reversed on the way to the features."""
@@ -84,15 +84,15 @@ class DAAN(DeepMethod):
         features = reverse_gradient(torch.cat([source.features, target.features]), strength)
         said = self.classwise(features, torch.cat([source.logits, target.logits]))  # (C, 2b)
         overall = domain_loss(self.everywhere(features).squeeze(1), len(source.features))
-        local = domain_loss(said, len(source.features))
+        local = domain_losses(said, len(source.features))
         self.global_loss.lerp_(overall.detach(), 1 - self.memory)
-        self.local_loss.lerp_(local.detach(), 1 - self.memory)
-        omega = dynamic_factor(self.global_loss, self.local_loss)
-        return (1 - omega) * overall + omega * len(said) * local
+        self.local_losses.lerp_(local.detach(), 1 - self.memory)
+        omega = dynamic_factor(self.global_loss, self.local_losses)
+        return (1 - omega) * overall + omega * local.sum()
 
 
 def dynamic_factor(overall: Tensor, local: Tensor) -> Tensor:
-    """Return omega for the global domain loss and the mean of the local ones; 1/2 where neither is below chance.
+    """Return omega for the global domain loss and the local ones (C,); 1/2 where none is below chance.
 
     Examples
     --------
@@ -101,6 +101,6 @@ def dynamic_factor(overall: Tensor, local: Tensor) -> Tensor:
     >>> dynamic_factor(torch.tensor(9.0), torch.tensor(9.0))
     tensor(0.5000)
     """
-    distances = (2 - 2 * torch.stack([overall, local]) / log(2)).clamp(min=0)
-    total = distances.sum()
-    return torch.where(total > 0, distances[0] / total.clamp(min=1e-12), 0.5)
+    globally, locally = ((2 - 2 * loss / log(2)).clamp(min=0).mean() for loss in (overall, local))
+    total = globally + locally
+    return torch.where(total > 0, globally / total.clamp(min=1e-12), 0.5)

@@ -108,5 +108,13 @@ def domain_loss(said: Tensor, sources: int) -> Tensor:
     >>> domain_loss(torch.zeros(5), 2)
     tensor(0.6931)
     """
-    truth = (torch.arange(said.shape[-1], device=said.device) >= sources).expand_as(said)
-    return F.binary_cross_entropy_with_logits(said.float(), truth.float())
+    return F.binary_cross_entropy_with_logits(said.float(), _domains(said, sources))
+
+
+def domain_losses(said: Tensor, sources: int) -> Tensor:
+    """Return the `domain_loss` of each row of domain logits (C, n): (C,)."""
+    return F.binary_cross_entropy_with_logits(said.float(), _domains(said, sources), reduction="none").mean(1)
+
+
+def _domains(said: Tensor, sources: int) -> Tensor:
+    return (torch.arange(said.shape[-1], device=said.device) >= sources).expand_as(said).float()

@@ -56,4 +56,4 @@ def class_confusion(logits: Tensor, temperature: float) -> Tensor:
     trust = 1 + torch.exp(-entropies(tempered.detach()))
     trust = trust * len(trust) / trust.sum()
     confusion = (probabilities * trust.unsqueeze(1)).T @ probabilities  # (classes, classes)
-    return 1 - (confusion.diagonal() / confusion.sum(1)).mean()
+    return 1 - (confusion.diagonal() / confusion.sum(1).clamp_min(1e-12)).mean()

@@ -52,6 +52,7 @@ class MCD(DeepMethod):
     def prepare(self, network: Network) -> None:
         """Put two classifiers, each with weights of its own, on the network's features."""
         super().prepare(network)
+        self.require_encoder()
         hidden = network.backbone.hidden if self.hidden is None else self.hidden
         network.head = perceptron(network.width, *hidden, network.classes)
         self.second = perceptron(network.width, *hidden, network.classes)

@@ -1,16 +1,16 @@
 """Mean teacher: the network agrees, on other views of the target, with the average of what it was before."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tda.backbones.base import Network
-from tda.methods.deep.base import Batch, DeepMethod, Objective
+from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
 from tda.methods.deep.perturbation import Perturbation, Share
 
 
@@ -28,7 +28,7 @@ class MeanTeacher(DeepMethod):
     weights become :math:`\bar\theta \leftarrow a \bar\theta + (1 - a) \theta`. The teacher is what is scored.
 
     The domains go through the student apart, and the teacher sees the target alone: so its batch normalisation has
-    the target's statistics.
+    the target's statistics, which are its own, unlike the weights.
 
     Parameters
     ----------
@@ -68,12 +68,17 @@ class MeanTeacher(DeepMethod):
     def prepare(self, network: Network) -> None:
         """Make the teacher, a copy of the network."""
         super().prepare(network)
-        self.teacher = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.decay)).requires_grad_(False)
+        self.teacher = deepcopy(network).requires_grad_(False)
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the teacher's logits."""
         logits: Tensor = self.teacher(x).logits
         return logits
+
+    def embed(self, x: Tensor, domain: DomainName) -> Tensor:
+        """Return the teacher's features."""
+        features: Tensor = self.teacher(x).features
+        return features
 
     def objectives(self, batch: Batch) -> Iterator[Objective]:
         """Yield the student's losses; then let the teacher follow."""
@@ -85,7 +90,9 @@ class MeanTeacher(DeepMethod):
             "ensembling": self_ensembling(student.logits, teacher.logits, self.threshold, self.balance),
         }
         yield Objective(terms["classification"] + self.weight * terms["ensembling"], (self.network,), terms)
-        self.teacher.update_parameters(self.network)
+        with torch.no_grad():
+            for followed, following in zip(self.network.parameters(), self.teacher.parameters(), strict=True):
+                following.lerp_(followed, 1 - self.decay)
 
 
 def self_ensembling(student: Tensor, teacher: Tensor, threshold: float, balance: float) -> Tensor:

@@ -74,8 +74,7 @@ class SHOT(DeepMethod):
         """Normalise the weights of the classifier."""
         super().prepare(network)
         self.below = network.backbone, network.bottleneck
-        if not any([*module.parameters()] for module in self.below):
-            raise ValueError("SHOT trains what lies below the head, and there is nothing: set backbone.bottleneck=256")
+        self.require_encoder()
         weight_norm(network.head[-1])
 
     def begin(self, xs: Tensor, ys: Tensor, xt: Tensor) -> None:

@@ -5,7 +5,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from tda.backbones.base import Network, Output, normal
-from tda.methods.deep.base import Batch, DeepMethod
+from tda.methods.deep.base import Batch, DeepMethod, DomainName
 
 
 class TransferNet(DeepMethod):
@@ -90,6 +90,10 @@ class TransferNet(DeepMethod):
             (xs, xt), (source, target) = (part.split([len(batch.xs), len(batch.xt)]) for part in (read, aligned))
         return Output(source, self.network.head(xs)), Output(target, xt[:0])
 
+    def embed(self, x: Tensor, domain: DomainName) -> Tensor:
+        """Return what the transfer loss reads."""
+        return self._read(x)[1]
+
     def _read(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the classifier reads of samples, and what the transfer loss reads of them."""
         read = self.network.bottleneck(self.network.backbone(x))
@@ -97,4 +101,6 @@ class TransferNet(DeepMethod):
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the transfer loss."""
-        return source.logits.new_zeros(()) if self.transfer is None else self.transfer.alignment(source, target, batch)
+        if self.transfer is None:
+            return source.logits.new_zeros(())
+        return self.transfer.weight * self.transfer.alignment(source, target, batch)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tda.backbones.base import Network, Output
 from tda.divergences.batch import mmd2
-from tda.methods.deep.base import Batch, DeepMethod, Objective
+from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
 
 
 class TwoStream(DeepMethod):
@@ -57,6 +57,11 @@ class TwoStream(DeepMethod):
     def classify(self, x: Tensor) -> Tensor:
         """Return the target stream's logits."""
         return self._stream(x).logits
+
+    def embed(self, x: Tensor, domain: DomainName) -> Tensor:
+        """Return the features of the domain's own stream."""
+        output: Output = self.network(x) if domain == "source" else self._stream(x)
+        return output.features
 
     def pair(self, batch: Batch) -> tuple[Output, Output]:
         """Send each domain through its own stream."""

@@ -77,7 +77,8 @@ def pivoted(
             turned = None if (mu < 0 if held == least else mu > 0) else held
         wrong = int(np.sum(under | over | inwards)) + (turned != held)
         if not wrong:
-            return np.clip(x, 0, upper)
+            met = least - n * slack <= total <= most + n * slack  # not where the sum is held and no x is free
+            return np.clip(x, 0, upper) if met else None
         fewest, left = (wrong, patience) if wrong < fewest else (fewest, left - 1)
         low, high, held = (low | under) & ~inwards, (high | over) & ~inwards, turned
     return None

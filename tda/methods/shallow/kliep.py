@@ -1,7 +1,9 @@
 """KLIEP: importance weights by the least Kullback-Leibler divergence."""
 
+from typing import Annotated
+
 import numpy as np
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from scipy.optimize import fmin_l_bfgs_b
 
 from tda.divergences.kernels import gram, median_gamma
@@ -28,7 +30,7 @@ class KLIEP(Reweighter):
         None is, of 1/16, 1/4, 1, 4 and 16 times the median heuristic, the one with the largest mean log w of held-out
         target samples; no label is needed.
     folds : int
-        Parts of the target that are held out in turn for that.
+        Parts of the target that are held out in turn for that; 2 or more.
     seed : int
         Of the draw of centres and of the folds.
 
@@ -57,7 +59,7 @@ class KLIEP(Reweighter):
         classifier: ShallowMethod,
         centres: PositiveInt = 100,
         gamma: PositiveFloat | None = None,
-        folds: PositiveInt = 5,
+        folds: Annotated[int, Field(ge=2)] = 5,
         seed: int = 0,
     ) -> None:
         super().__init__(classifier=classifier)
@@ -69,11 +71,14 @@ class KLIEP(Reweighter):
     def weigh(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> np.ndarray:
         order = np.random.default_rng(self.seed).permutation(len(Xt))
         chosen = Xt[order[: self.centres]]
-        fold = np.arange(len(Xt)) % self.folds
+        folds = min(self.folds, len(Xt))
+        fold = np.arange(len(Xt)) % folds
 
         def held_out(gamma: float) -> float:
             target, mean = gram("rbf", Xt[order], chosen, gamma), gram("rbf", Xs, chosen, gamma).mean(axis=0)
-            parts = [(target[fold != f], target[fold == f]) for f in range(self.folds)]
+            if mean.min() <= 0:
+                return -np.inf
+            parts = [(target[fold != f], target[fold == f]) for f in range(folds)]
             return float(np.mean([np.mean(_log(test @ mixture(kept, mean))) for kept, test in parts]))
 
         candidates = median_gamma(Xs, Xt) * WIDTHS if self.gamma is None else [self.gamma]

@@ -74,8 +74,6 @@ class KMM(Reweighter):
     def weigh(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> np.ndarray:
         ns = len(Xs)
         eps = (np.sqrt(ns) - 1) / np.sqrt(ns) if self.eps is None else self.eps
-        if 1 - eps > self.B:
-            raise ValueError(f"B: expected at least 1 - eps = {1 - eps:.4g}, given {self.B}; raise B or eps")
         self.gamma_ = bandwidth(self.kernel, self.gamma, Xs, Xt)
         return mean_matching(self.kernel, Xs, Xt, self.gamma_, B=self.B, eps=eps)
 
@@ -87,10 +85,14 @@ def mean_matching(
 
     Raises
     ------
+    ValueError
+        No weights up to B have so large a sum.
     RuntimeError
         The solver stopped before its tolerances were met.
     """
     ns = len(Xs)
+    if 1 - eps > B:
+        raise ValueError(f"B: expected at least 1 - eps = {1 - eps:.4g}, given {B}; raise B or eps")
     K = gram(kernel, Xs, Xs, gamma)
     kappa = ns * mean_similarity(kernel, Xs, Xt, gamma)
     return bounded_qp(K, kappa, upper=B, least=ns * (1 - eps), most=ns * (1 + eps))

@@ -44,7 +44,7 @@ class VDA(JDA):
         means = np.stack([source[classes == c].mean(axis=0) for c in range(int(classes.max()) + 1)])
         within = source - means[classes]
         scatter = within.T @ within
-        scatter /= np.linalg.norm(scatter) * self.lam
+        scatter /= (np.linalg.norm(scatter) or 1.0) * self.lam
         scatter[np.diag_indices_from(scatter)] += 1
         L = cholesky(scatter, lower=True, overwrite_a=True)
         R, F, energy = axes(solve_triangular(L, F.T, lower=True).T, linear=False)
