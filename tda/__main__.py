@@ -26,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tda: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return stopped("interrupted", signal.SIGINT)
+        return stopped("interrupted", signal.SIGINT, arguments)
     except Terminated:
-        return stopped("told to stop", signal.SIGTERM)
+        return stopped("told to stop", signal.SIGTERM, arguments)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -39,9 +39,11 @@ def terminate(*_: object) -> NoReturn:
     raise Terminated
 
 
-def stopped(how: str, number: signal.Signals) -> int:
-    """Say how to go on, and return the exit code of a process that a signal has stopped."""
-    print(f"\ntda: {how}; finished cells are kept, and the same command goes on from there", file=sys.stderr)
+def stopped(how: str, number: signal.Signals, arguments: Sequence[str]) -> int:
+    """Say how to go on, where there is a store, and return the exit code of a process that a signal has stopped."""
+    kept = arguments[0] == "run" or (arguments[0] == "check" and "--results" in arguments)
+    going_on = "; finished cells are kept, and the same command goes on from there" if kept else ""
+    print(f"\ntda: {how}{going_on}", file=sys.stderr)
     return 128 + number
 
 

@@ -1,5 +1,6 @@
 """Expected accuracies of an experiment, and whether what was measured now has fallen below them."""
 
+import shlex
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -121,6 +122,12 @@ def verdicts(expected: pd.DataFrame, now: pd.DataFrame, wanted: Collection[tuple
     return found
 
 
+def cells(baseline: pd.DataFrame) -> set[tuple[str, str, str]]:
+    """Return dataset, method and task of the places of a baseline, averages left out."""
+    places = baseline.loc[baseline["task"] != AVERAGE, ["dataset", "method", "task"]]
+    return set(places.itertuples(index=False, name=None))
+
+
 def exit_code(found: Sequence[Verdict]) -> int:
     """Return 1 if an accuracy fell, else 2 if some could not be judged, else 0."""
     states = {verdict.state for verdict in found}
@@ -138,7 +145,8 @@ def read(path: Path) -> pd.DataFrame:
         If there is none, or it is not one.
     """
     if not path.is_file():
-        raise UsageError(f"{str(path)!r} does not exist; `tda check {path.stem} --update` makes it")
+        command = f"tda check {path.stem} --baselines {shlex.quote(str(path.parent))} --update"
+        raise UsageError(f"{str(path)!r} does not exist; `{command}` makes it")
     try:
         baseline = pd.read_csv(path, comment="#", dtype=dict.fromkeys(PLACE, str), keep_default_na=False)
         baseline = baseline[COLUMNS].astype({"accuracy": float, "std": float, "seeds": int, "one_sample": float})

@@ -42,6 +42,8 @@ PLAIN_NAME = re.compile(r"[\w.+-]+")
 TASK_MATTERS = re.compile(r"\$\{[^{}]*\btask\b")
 NEVER_SWEPT = ("results", "name", "keep_features", "runtime", "shard", "allow_external", "trainer.seed")
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "ray_aws": "ray"}
+WRAPPING = re.compile(r"^\w+ (raised )?while resolving interpolation: ")
+OF_OMEGACONF = ("object_type=", "reference_type=", "full_key:")
 NOT_OF_A_JOB = ("help", "hydra_help", "hydra_logging", "sweeper", "launcher")
 
 
@@ -475,8 +477,8 @@ def composer() -> initialize_config_dir:
 def one_line(error: BaseException) -> str:
     """Return an error's message and its cause's as one line."""
     lines = [*str(error).splitlines(), *(str(error.__cause__).splitlines() if error.__cause__ else [])]
-    kept = [line.strip() for line in lines if line.strip() and not line.strip().startswith("object_type=")]
-    return "; ".join(dict.fromkeys(kept))
+    kept = [WRAPPING.sub("", line.strip()) for line in lines if not line.strip().startswith(OF_OMEGACONF)]
+    return "; ".join(dict.fromkeys(filter(None, kept)))
 
 
 def axes(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, list[str]]]:
@@ -520,6 +522,12 @@ def is_value(override: str) -> bool:
     key, _, value = override.partition("=")
     composes = key[:1] in "+~" or "@" in key or key.startswith("hydra") or value[:1] == "{"
     return not composes and not (folder("conf") / key).is_dir()
+
+
+def sweeps(override: str) -> bool:
+    """Return whether an override gives a key more than one value."""
+    (one,) = OverridesParser.create().parse_overrides([override])
+    return one.is_sweep_override()
 
 
 @cache

@@ -3,6 +3,8 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from typing import NamedTuple
 
 import torch
@@ -64,7 +66,8 @@ def launch(plan: Sweep, cells: Sequence[Cell]) -> None:
                 print(f"the launcher broke down: {type(error).__name__}: {one_line(error)}", file=sys.stderr)
                 break
             for job in done:
-                _ = job.return_value  # raises what the job raised
+                with redirect_stderr(StringIO()):  # where Hydra repeats the overrides
+                    _ = job.return_value  # raises what the job raised
         callbacks.on_multirun_end(config=master, config_name="config")
 
 

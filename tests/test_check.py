@@ -88,6 +88,21 @@ def test_baselines_are_measured_compared_and_updated(tmp_path: Path, capsys: pyt
     assert main(command) == 0
 
 
+def test_a_part_of_an_experiment_neither_replaces_its_baseline_nor_is_judged_by_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "quick.csv"
+    whole = pd.concat([baseline(method="pca"), baseline(method="one_nn"), baseline(method="one_nn", task="Avg")])
+    check.write(path, whole, "by hand")
+    before = path.read_text()
+    command = ["check", "quick", "--baselines", str(tmp_path)]
+    assert main([*command, "method=pca", "task=O-P", "--update"]) == 2
+    assert "this would lose 1 of the cells of" in capsys.readouterr().err
+    assert main([*command, "method=tca", "task=O-P"]) == 2
+    assert "has none of these cells" in capsys.readouterr().err
+    assert path.read_text() == before
+
+
 def test_records_that_are_there_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["check", "quick", "method=pca", "task=O-P", "--baselines", str(tmp_path), "--results", str(tmp_path)]
     assert main([*command, "--update"]) == 0
@@ -96,9 +111,9 @@ def test_records_that_are_there_are_read(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_a_baseline_of_what_depends_on_a_seed_takes_ten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["check", "quick", "method=bda", "task=O-P", "seed=0,1", "--baselines", str(tmp_path), "--update"]
+    command = ["check", "quick", "method=bda_random", "task=O-P", "seed=0,1", "--baselines", str(tmp_path), "--update"]
     assert main(command) == 2
-    assert "takes 10 seeds; BDA had fewer" in capsys.readouterr().err
+    assert "takes 10 seeds; BDA (random) had fewer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

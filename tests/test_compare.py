@@ -257,7 +257,7 @@ def test_a_mistake_gets_one_line(
 
 def test_no_results_folder_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "--results", str(tmp_path / "none")]) == 2
-    assert "say where the records are with --results PATH" in capsys.readouterr().err
+    assert "--results PATH says where they are" in capsys.readouterr().err
 
 
 def test_the_audit_needs_no_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,9 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
+from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from tda import check
 from tda.commands import Commands
@@ -13,6 +16,9 @@ from tda.commands.run import computed
 from tda.errors import UsageError, unknown
 from tda.resources import folder
 from tda.store import Record
+
+if TYPE_CHECKING:
+    from tda.config import Sweep
 
 
 def add(commands: Commands) -> None:
@@ -52,7 +58,7 @@ def judge(options: argparse.Namespace) -> int:
     if options.experiment not in known:
         raise unknown("experiment", options.experiment, known)
     path = options.baselines / f"{options.experiment}.csv"
-    expected = None if options.update else check.read(path)
+    expected = check.read(path) if path.exists() or not options.update else None
     with TemporaryDirectory() as elsewhere:
         overrides = [
             f"experiment={options.experiment}",
@@ -60,39 +66,55 @@ def judge(options: argparse.Namespace) -> int:
             *options.overrides,
             f"results={options.results or elsewhere}",
         ]
-        wanted, records = measured(overrides)
+        plans = planned(overrides)
+        wanted = {cell.address[:3] for plan, _ in plans for cell in plan.cells}
+        if expected is not None:
+            judgeable(path, check.cells(expected), wanted, options.update)
+        records = [record for plan, typed in plans for record in computed(plan, typed)]
     for record in records:
         if record.status == "failed":
             print(f"failed: {record.task} {record.label}: {record.error}")
-    if expected is None:
-        return update(path, records, shlex.join(["tda", "check", options.experiment, *options.overrides, "--update"]))
+    if options.update or expected is None:
+        command = shlex.join(["tda", "check", options.experiment, *options.overrides, "--update"])
+        return update(path, expected, records, command)
     found = check.verdicts(expected, check.measured(records), wanted)
     tell(found)
     return check.exit_code(found)
 
 
-def measured(overrides: list[str]) -> tuple[set[tuple[str, str, str]], list[Record]]:
-    """Return dataset, method and task of the cells of a sweep, and the records of those that could be run."""
+def planned(overrides: list[str]) -> "list[tuple[Sweep, list[str]]]":
+    """Return the sweeps of an experiment, one for each dataset, each with its overrides."""
     from tda.config import Sweep, by_dataset
 
-    wanted: set[tuple[str, str, str]] = set()
-    records = []
-    for one in by_dataset(overrides):
-        plan = Sweep(one)
-        wanted |= {cell.address[:3] for cell in plan.cells}
-        records += computed(plan, one)
-    return wanted, records
+    return [(Sweep(one), one) for one in by_dataset(overrides)]
 
 
-def update(path: Path, records: list[Record], command: str) -> int:
-    """Write a baseline, and print what it changes."""
+def judgeable(path: Path, expected: set[tuple[str, str, str]], wanted: set[tuple[str, str, str]], update: bool) -> None:
+    """Refuse, before anything is run, what no baseline can judge, and an update that would lose what one has.
+
+    Raises
+    ------
+    UsageError
+        None of the cells is in the baseline, or a new one would not have all cells of the old.
+    """
+    if update and (lost := expected - wanted):
+        raise UsageError(
+            f"this would lose {len(lost)} of the cells of {str(path)!r}, {' '.join(min(lost))} for one; "
+            "leave out what narrows the experiment, or remove the file first"
+        )
+    if not update and not expected & wanted:
+        raise UsageError(
+            f"{str(path)!r} has none of these cells; leave out dataset=, method= and task=, or add --update"
+        )
+
+
+def update(path: Path, before: pd.DataFrame | None, records: list[Record], command: str) -> int:
+    """Write a baseline, and print what it changes of the one before, if there was one."""
     if few := check.too_few_seeds(records):
         raise UsageError(f"a baseline takes {check.SEEDS} seeds; {', '.join(few)} had fewer: leave seed= to --update")
     baseline = check.measured(records)
-    if path.exists():
-        before = check.read(path)
-        places = baseline[["dataset", "method", "task"]].itertuples(index=False, name=None)
-        tell(check.verdicts(before, baseline, set(places)))
+    if before is not None:
+        tell(check.verdicts(before, baseline, check.cells(baseline)))
     check.write(path, baseline, command)
     print(f"written: {path}")
     return int(any(record.status == "failed" for record in records))

@@ -8,7 +8,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from tda.commands import Commands
-from tda.errors import unknown
+from tda.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from tda.data.base import Dataset
@@ -77,6 +77,9 @@ def fetch_data(options: argparse.Namespace) -> int:
     from tda.data.download import FetchError
 
     data = data_folder(options)
+    for archive in options.archives:
+        if not archive.is_file():
+            raise UsageError(f"--from {archive}: no such file")
     try:
         for one in sources_of(options.name):
             print(f"{one.name}: {obtain(one, data, options.archives)}", file=sys.stderr)
@@ -119,7 +122,12 @@ def data_folder(options: argparse.Namespace) -> Path:
     """Return the data folder: as typed, else as in a run."""
     from tda.config import Runtime
 
-    return Path(options.data or Runtime().data).expanduser().resolve()
+    data = Path(options.data or Runtime().data).expanduser().resolve()
+    try:
+        any(data.glob("*/*"))
+    except PermissionError as error:
+        raise UsageError(f"cannot read the data folder {str(data)!r}: {error.strerror}") from error
+    return data
 
 
 def sources_of(name: str) -> "list[Source]":

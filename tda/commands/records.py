@@ -1,6 +1,7 @@
 """What the commands that read a results folder share: its options, the records that they choose, where it all goes."""
 
 import argparse
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -34,7 +35,11 @@ def opened(results: Sequence[str]) -> Stores:
     store = Stores(results)
     for part in store.parts:
         if not part.records.is_dir():
-            raise UsageError(f"{str(part.records)!r} does not exist; say where the records are with --results PATH")
+            raise UsageError(
+                f"{str(part.records)!r} does not exist; `tda run` makes records, and --results PATH says where they are"
+            )
+        if not os.access(part.records, os.R_OK | os.X_OK):
+            raise UsageError(f"cannot read {str(part.records)!r}: permission denied")
     return store
 
 

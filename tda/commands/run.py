@@ -58,6 +58,8 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError("--config-path and --config-name replace tda's own configuration; add to it with --config-dir")
     overrides = list(flags.overrides)
     if flags.config_dir:
+        if not Path(flags.config_dir).is_dir():
+            raise UsageError(f"--config-dir {flags.config_dir}: no such folder")
         overrides.append(f"hydra.searchpath=[file://{Path(flags.config_dir).resolve()}]")
     if flags.run:
         overrides.append("hydra.mode=RUN")
@@ -118,10 +120,12 @@ def show(arguments: Sequence[str], typed: Sequence[str]) -> None:
     """Let Hydra answer its own flags: ``--cfg``, ``--info``, ``--hydra-help``; `typed` is what errors speak of."""
     import hydra
 
-    from tda.config import usage_errors
+    from tda.config import sweeps, usage_errors
     from tda.run import main as run_cell
 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = ["tda run", *arguments]
     with usage_errors(typed):
+        if swept := [override for override in typed if sweeps(override)]:
+            raise UsageError(f"the configuration of one cell is shown; give {swept[0].partition('=')[0]} one value")
         hydra.main(config_path=str(folder("conf")), config_name="config", version_base=None)(run_cell)()
