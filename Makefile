@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 
 setup: $(STAMP)  ## create .venv and install, with the versions that the tests ran with
 
-demo: $(STAMP)  ## sweep six tasks of real digits and print the table
+demo: $(STAMP)  ## sweep six tasks of digits and print the table
 	$(BIN)/tda run experiment=demo
 
 book: $(STAMP)  ## run the textbook's numbers and write results/book.md (WEIGHTS=file, of ResNet-50)
