@@ -1,8 +1,10 @@
 """``tda list``: what can be named in ``tda run``."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import yaml
 
 from tda.commands import Commands
 from tda.resources import folder
@@ -35,8 +37,15 @@ def show_list(options: argparse.Namespace) -> int:
     width = max(map(len, described), default=0)
     for name, content in described.items():
         summary = next(line for line in content.splitlines() if not line.startswith("# @package"))
-        print(f"{name:<{width}}  {summary.removeprefix('# ')}")
+        column = f"{kind(name, described):<9}" if options.kind == "methods" else ""
+        print(f"{name:<{width}}  {column}{summary.removeprefix('# ')}")
     return 0
+
+
+def kind(method: str, described: Mapping[str, str]) -> str:
+    """Return what a method is, ``shallow`` or ``deep``: what its config, or the one that it starts from, builds on."""
+    first = str(yaml.safe_load(described[method])["defaults"][0])
+    return first.partition("@")[0].removeprefix("/kind/") if first.startswith("/") else kind(first, described)
 
 
 def choices(group: str) -> Iterator[Path]:
