@@ -43,7 +43,7 @@ TASK_MATTERS = re.compile(r"\$\{[^{}]*\btask\b")
 NEVER_SWEPT = ("results", "name", "keep_features", "runtime", "shard", "allow_external", "trainer.seed")
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "ray_aws": "ray"}
 WRAPPING = re.compile(r"^\w+ (raised )?while resolving interpolation: ")
-OF_OMEGACONF = ("object_type=", "reference_type=", "full_key:")
+OF_OMEGACONF = ("object_type=", "reference_type=", "full_key: hydra.")
 NOT_OF_A_JOB = ("help", "hydra_help", "hydra_logging", "sweeper", "launcher")
 
 

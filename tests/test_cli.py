@@ -146,6 +146,13 @@ class TestRun:
 
 
 MISTAKES = {
+    "folder without a place": (["dataset=image_folder", "method=one_nn"], r"Missing mandatory value: dataset\.root$"),
+    "folder that is not there": (
+        ["dataset=image_folder", "dataset.root=/no/such", "method=one_nn"],
+        r"tda: dataset\.root=/no/such: no such folder; give the one that holds the domains$",
+    ),
+    "no folder of configs": (["method=one_nn", "--config-dir", "/no/such"], r"--config-dir /no/such: no such folder"),
+    "a sweep to show": (["method=one_nn,tca", "--cfg", "job"], "of one cell is shown; give method one value"),
     "parameter of one of two": (["method=tca,one_nn", "method.dim=3"], r"'dim' is not a key of method one_nn"),
     "trained on": (["method.run.trained_on=targte"], r"did you mean 'target'\?"),
     "trainer of a method": (["method=dann", "method.run.trainer=foo"], r"trainer=foo: expected the name of a config"),
