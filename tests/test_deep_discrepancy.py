@@ -382,6 +382,14 @@ class TestLaterMethods:
                 parameter.mul_(-2).add_(0.3)
         assert method.relatedness().item() == pytest.approx(0, abs=1e-6)
 
+    def test_the_residual_of_rtn_starts_at_nought(self) -> None:
+        method = RTN(weight=0.0, entropy=0.0, kernels=5, hidden=None)
+        method.prepare(Network(given(3), classes=4))
+        _, _, batch = outputs()
+        (step,) = method.objectives(batch)
+        expected = F.cross_entropy(method.network(batch.xs).logits, batch.ys)
+        torch.testing.assert_close(step.loss, expected)
+
     def test_each_domain_is_described_by_its_own_stream(self) -> None:
         method = TwoStream(weight=1.0, relation=1.0, kernels=5)
         method.prepare(Network(given(3, bottleneck=5), classes=4))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch.nn.functional as F
 from pydantic import NonNegativeFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from tda.backbones.base import Network, Output, perceptron
 from tda.divergences.batch import contrast, mixture, product_distances, uniform
@@ -17,7 +17,8 @@ class RTN(DeepMethod):
     r"""Residual transfer network.
 
     The network's head is the target's classifier :math:`f_T`; the source's is :math:`f_S = f_T + \Delta f(f_T)` with a
-    small residual perceptron, both before the softmax.
+    small residual perceptron, both before the softmax. The residual starts at 0, so that the source's labels teach
+    :math:`f_T` first; one that starts large does the source's work alone, and leaves :math:`f_T` to its entropy.
 
     .. math:: \min \frac1b \sum_i L\bigl(f_S(x_i^s), y_i\bigr) + \gamma \frac1b \sum_j H\bigl(f_T(x_j^t)\bigr)
               + \lambda D(S, T)
@@ -60,6 +61,8 @@ class RTN(DeepMethod):
         super().prepare(network)
         hidden = (network.classes,) if self.hidden is None else self.hidden
         self.residual = perceptron(network.classes, *hidden, network.classes)
+        for parameter in self.residual[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def objectives(self, batch: Batch) -> Iterator[Objective]:
         """Yield the sum of the three losses."""
