@@ -387,7 +387,7 @@ class TestLaterMethods:
         method.prepare(Network(given(3), classes=4))
         _, _, batch = outputs()
         (step,) = method.objectives(batch)
-        expected = F.cross_entropy(method.network(batch.xs).logits, batch.ys)
+        expected = torch.nn.functional.cross_entropy(method.network(batch.xs).logits, batch.ys)
         torch.testing.assert_close(step.loss, expected)
 
     def test_each_domain_is_described_by_its_own_stream(self) -> None:
