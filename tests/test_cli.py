@@ -321,3 +321,13 @@ def test_an_unknown_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["check", "quick", "method=tca", "--bar", "task=O-P"])
     assert capsys.readouterr().err.splitlines()[-1] == "tda: error: unrecognized arguments: --bar"
+
+
+def test_a_folder_that_may_not_be_read_is_not_taken_for_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "records").mkdir()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    for command in (["data", "list", "--data", str(tmp_path)], ["report", "--results", str(tmp_path)]):
+        assert main(command) == 2
+        assert "permission denied" in capsys.readouterr().err

@@ -4,6 +4,16 @@ Each has ``add``, which adds its parser to those of the command line.
 """
 
 import argparse
+import os
+from pathlib import Path
 from typing import TypeAlias
 
+from tda.errors import UsageError
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def check_readable(folder: Path) -> None:
+    """Raise `UsageError` for a folder that is there and may not be read: it would look empty."""
+    if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+        raise UsageError(f"cannot read the folder {str(folder)!r}: permission denied")

@@ -8,8 +8,6 @@ from tempfile import TemporaryDirectory
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from tda import check
 from tda.commands import Commands
 from tda.commands.run import computed
@@ -18,6 +16,8 @@ from tda.resources import folder
 from tda.store import Record
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tda.config import Sweep
 
 
@@ -108,7 +108,7 @@ def judgeable(path: Path, expected: set[tuple[str, str, str]], wanted: set[tuple
         )
 
 
-def update(path: Path, before: pd.DataFrame | None, records: list[Record], command: str) -> int:
+def update(path: Path, before: "pd.DataFrame | None", records: list[Record], command: str) -> int:
     """Write a baseline, and print what it changes of the one before, if there was one."""
     if few := check.too_few_seeds(records):
         raise UsageError(f"a baseline takes {check.SEEDS} seeds; {', '.join(few)} had fewer: leave seed= to --update")

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
-from tda.commands import Commands
+from tda.commands import Commands, check_readable
 from tda.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -123,10 +123,7 @@ def data_folder(options: argparse.Namespace) -> Path:
     from tda.config import Runtime
 
     data = Path(options.data or Runtime().data).expanduser().resolve()
-    try:
-        any(data.glob("*/*"))
-    except PermissionError as error:
-        raise UsageError(f"cannot read the data folder {str(data)!r}: {error.strerror}") from error
+    check_readable(data)
     return data
 
 

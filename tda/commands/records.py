@@ -1,11 +1,11 @@
 """What the commands that read a results folder share: its options, the records that they choose, where it all goes."""
 
 import argparse
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tda.cache import atomic
+from tda.commands import check_readable
 from tda.errors import UsageError, unknown
 from tda.store import Record, Stores
 
@@ -38,8 +38,7 @@ def opened(results: Sequence[str]) -> Stores:
             raise UsageError(
                 f"{str(part.records)!r} does not exist; `tda run` makes records, and --results PATH says where they are"
             )
-        if not os.access(part.records, os.R_OK | os.X_OK):
-            raise UsageError(f"cannot read {str(part.records)!r}: permission denied")
+        check_readable(part.records)
     return store
 
 

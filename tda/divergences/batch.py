@@ -139,7 +139,7 @@ def uniform(source: Tensor, target: Tensor) -> Tensor:
 @lru_cache(maxsize=16)
 def signed_shares(ns: int, nt: int, device: torch.device) -> Tensor:
     """Return 1/ns, ns times, then -1/nt, nt times: the same tensor for every batch of these sizes, to be read only."""
-    return torch.tensor([1 / ns] * ns + [-1 / nt] * nt, device=device)
+    return torch.tensor([1 / ns] * ns + [-1 / nt] * nt, dtype=torch.float32, device=device)
 
 
 @in_float32
