@@ -18,6 +18,7 @@ from tda.config import Cell, Sweep, composer, one_line
 from tda.run import main
 
 ARRAY = 1000  # jobs that Slurm takes at once, unless its MaxArraySize was changed
+BATCH = 8  # cells that joblib hands to a worker at once: neighbours, which share what they compute
 
 
 class Share(NamedTuple):
@@ -89,6 +90,9 @@ def shared(master: DictConfig, cells: int) -> Share:
             if launcher.n_jobs < 0:
                 most = max(1, cores + 1 + launcher.n_jobs) if threads is None else max(1, cores // threads)
                 launcher.n_jobs = min(most, cells, gpu_slots(master) or most)
+            if launcher.batch_size == "auto":
+                launcher.batch_size = max(1, min(BATCH, cells // (20 * launcher.n_jobs)))
+                launcher.pre_dispatch = 2 * launcher.n_jobs * int(launcher.batch_size)
             return Share(threads=threads or max(1, cores // launcher.n_jobs))
         case "submitit_local":
             launcher.cpus_per_task = launcher.cpus_per_task or threads or 1

@@ -1,9 +1,11 @@
 """What one process has just computed: many methods ask for the same decomposition of the same samples."""
 
+import ctypes
 import hashlib
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -40,6 +42,18 @@ def remembered(function: Callable[P, R]) -> Callable[P, R]:
 def forget() -> None:
     """Forget all results: what is asked for next is computed anew."""
     kept.clear()
+
+
+def give_back() -> None:
+    """Give the system what has been freed and the C library keeps, where that is glibc: joblib takes it for a leak."""
+    if trim := trimmer():
+        trim(0)
+
+
+@cache
+def trimmer() -> Callable[[int], int] | None:
+    """Return glibc's ``malloc_trim``; None with another C library."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 def fingerprint(*values: object) -> bytes:
