@@ -13,7 +13,7 @@ import numpy as np
 P = ParamSpec("P")
 R = TypeVar("R", bound=tuple[np.ndarray, ...])
 
-LIMIT = 3 * 2**26  # bytes of results that a process keeps; joblib restarts a worker that has grown by 300 MB
+LIMIT = 13 * 2**24  # bytes of results that a process keeps; joblib restarts a worker that has grown by 300 MB
 kept: OrderedDict[bytes, tuple[np.ndarray, ...]] = OrderedDict()
 
 

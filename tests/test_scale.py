@@ -166,7 +166,9 @@ def test_workers_never_use_more_cores_than_there_are(
     name, *settings = typed.split()
     chosen = dict(setting.split("=") for setting in settings)
     threads = chosen.pop("threads", None)
-    launcher = {"n_jobs": -1, "batch_size": "auto", "pre_dispatch": 4, "cpus_per_task": None} | {key: int(value) for key, value in chosen.items()}
+    launcher = {"n_jobs": -1, "batch_size": "auto", "pre_dispatch": 4, "cpus_per_task": None} | {
+        key: int(value) for key, value in chosen.items()
+    }
     master = OmegaConf.create({
         "hydra": {"launcher": launcher, "runtime": {"choices": {"hydra/launcher": name}}},
         "runtime": {"threads": threads and int(threads), "device": "cpu", "per_gpu": 1},

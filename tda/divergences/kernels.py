@@ -7,6 +7,8 @@ import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances, pairwise_kernels
 from sklearn.utils import gen_batches
 
+from tda.memory import remembered
+
 Kernel = Literal["linear", "rbf"]
 
 
@@ -73,15 +75,20 @@ def median_gamma(X: np.ndarray, Y: np.ndarray, *, at_most: int = 1000) -> float:
     """
     draw = np.random.default_rng(0)
     thinned = [Z[draw.permutation(len(Z))[:at_most]] for Z in (X, Y)]
-    pooled = np.concatenate(thinned).astype(np.float64, copy=False)
-    squared = euclidean_distances(pooled, squared=True)[np.triu_indices(len(pooled), k=1)]
-    median = float(np.median(squared))
+    median = float(median_distance(np.concatenate(thinned))[0])
     if median <= 0:
         raise ValueError(
-            f"median heuristic: expected samples that differ, given {len(pooled)} of which at least half "
+            f"median heuristic: expected samples that differ, given {sum(map(len, thinned))} of which at least half "
             "of the pairs coincide; set gamma"
         )
     return 1 / (2 * median)
+
+
+@remembered
+def median_distance(X: np.ndarray) -> tuple[np.ndarray]:
+    """Return the median of ||a - b||^2 over the pairs of the rows of X (n, d): ()."""
+    squared = euclidean_distances(X.astype(np.float64, copy=False), squared=True)
+    return (np.asarray(np.median(squared[np.triu_indices(len(X), k=1)])),)
 
 
 def bandwidth(kernel: str, gamma: float | None, X: np.ndarray, Y: np.ndarray) -> float | None:

@@ -7,6 +7,8 @@ from scipy.linalg import eigh
 from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.utils.extmath import svd_flip
 
+from tda.memory import remembered
+
 
 class Subspace(NamedTuple):
     """An orthonormal basis (d, dim), and the variance of the data along each of its columns (dim,), descending."""
@@ -23,6 +25,7 @@ class Principal(NamedTuple):
     angles: np.ndarray
 
 
+@remembered
 def principal_subspace(X: np.ndarray, dim: int, *, fewer: bool = False) -> Subspace:
     """Return the `dim` leading principal components of the centred rows of X (n, d); `fewer`: all, if there are fewer.
 

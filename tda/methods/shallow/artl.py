@@ -138,8 +138,9 @@ def laplacian(X: np.ndarray, neighbours: int) -> csr_array:
     that the authors of ARTL and MEDA use.
     """
     unit = normalize(X)
-    W = kneighbors_graph(unit, min(neighbours, len(X) - 1), mode="distance", include_self=False)
-    W.data = np.maximum(1 - W.data**2 / 2, 0)
+    apart = np.maximum(1 - unit @ unit.T, 0)
+    W = kneighbors_graph(apart, min(neighbours, len(X) - 1), mode="distance", metric="precomputed")
+    W.data = np.maximum(1 - W.data, 0)
     W = csr_array(W.maximum(W.T)) + eye_array(len(X))
     scale = diags_array(W.sum(axis=1) ** -0.5)
     return csr_array(eye_array(len(X)) - scale @ W @ scale)

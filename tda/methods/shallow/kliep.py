@@ -5,8 +5,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 from scipy.optimize import fmin_l_bfgs_b
+from sklearn.metrics.pairwise import euclidean_distances
 
-from tda.divergences.kernels import gram, median_gamma
+from tda.divergences.kernels import median_gamma
 from tda.methods.shallow.base import Reweighter, ShallowMethod
 
 WIDTHS = 4.0 ** np.arange(-2, 3)
@@ -70,21 +71,23 @@ class KLIEP(Reweighter):
 
     def weigh(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> np.ndarray:
         order = np.random.default_rng(self.seed).permutation(len(Xt))
-        chosen = Xt[order[: self.centres]]
+        chosen = Xt[order[: self.centres]].astype(np.float64, copy=False)
+        to_source, to_target = (
+            euclidean_distances(X.astype(np.float64, copy=False), chosen, squared=True) for X in (Xs, Xt[order])
+        )
         folds = min(self.folds, len(Xt))
         fold = np.arange(len(Xt)) % folds
 
         def held_out(gamma: float) -> float:
-            target, mean = gram("rbf", Xt[order], chosen, gamma), gram("rbf", Xs, chosen, gamma).mean(axis=0)
+            target, mean = np.exp(-gamma * to_target), np.exp(-gamma * to_source).mean(axis=0)
             if mean.min() <= 0:
                 return -np.inf
             parts = [(target[fold != f], target[fold == f]) for f in range(folds)]
             return float(np.mean([np.mean(_log(test @ mixture(kept, mean))) for kept, test in parts]))
 
-        candidates = median_gamma(Xs, Xt) * WIDTHS if self.gamma is None else [self.gamma]
-        self.gamma_ = float(max(candidates, key=held_out)) if len(candidates) > 1 else self.gamma
-        source = gram("rbf", Xs, chosen, self.gamma_)
-        weights: np.ndarray = source @ mixture(gram("rbf", Xt, chosen, self.gamma_), source.mean(axis=0))
+        self.gamma_ = float(max(median_gamma(Xs, Xt) * WIDTHS, key=held_out)) if self.gamma is None else self.gamma
+        source = np.exp(-self.gamma_ * to_source)
+        weights: np.ndarray = source @ mixture(np.exp(-self.gamma_ * to_target), source.mean(axis=0))
         return weights
 
 

@@ -10,6 +10,7 @@ from sklearn.metrics import pairwise_distances_argmin
 from sklearn.neighbors import NearestNeighbors
 
 from tda.divergences.kernels import bandwidth
+from tda.memory import remembered
 from tda.methods.shallow.base import ShallowMethod, weighted
 
 BelowOne = Annotated[float, Field(gt=0, lt=1)]
@@ -95,11 +96,19 @@ def neighbours(Xs: np.ndarray, Xt: np.ndarray, k: int, gamma: float | None) -> c
     gamma : float, optional
         None is 0.
     """
+    n = len(Xs) + len(Xt)
+    far, columns, starts = links(Xs, Xt, k)
+    W = csr_array((np.exp(-(gamma or 0) * far**2), columns, starts), shape=(n, n))
+    return W.maximum(W.T)
+
+
+@remembered
+def links(Xs: np.ndarray, Xt: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return how far each sample's k nearest in either domain are, by compressed rows: data, columns, starts."""
     indices = [(X, NearestNeighbors(n_neighbors=min(k, len(X) - 1)).fit(X)) for X in (Xs, Xt)]
     blocks = [[of.kneighbors_graph(None if X is Y else X, mode="distance") for Y, of in indices] for X in (Xs, Xt)]
-    W = csr_array(block_array(blocks))
-    W.data = np.exp(-(gamma or 0) * W.data**2)
-    return W.maximum(W.T)
+    joint = csr_array(block_array(blocks))
+    return joint.data, joint.indices, joint.indptr
 
 
 def normalised(W: csr_array) -> csr_array:

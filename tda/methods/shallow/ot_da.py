@@ -2,7 +2,6 @@
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -166,16 +165,24 @@ class GroupLassoOT(OTDA):
 
     def transport(self, Xs: np.ndarray, classes: np.ndarray, Xt: np.ndarray) -> np.ndarray:
         C = ot.dist(Xs, Xt)
+        g = entropic(C, self.reg)
+        for _ in range(self.iterations):
+            norms = np.sqrt(class_sums(g * g, classes))
+            slope = g / np.maximum(norms, np.finfo(float).tiny)[classes]
+            change = entropic(C + self.eta * slope, self.reg) - g
+            g = g + self._share(C, g, change, classes) * change
+        return g
 
-        def objective(g: np.ndarray) -> float:
-            norms = class_norms(g, classes)
-            return float(np.vdot(C, g) - self.reg * entr(g).sum() + self.eta * norms.sum())
+    def _share(self, C: np.ndarray, g: np.ndarray, change: np.ndarray, classes: np.ndarray) -> float:
+        """Return the t in [0, 1] of the least objective of g + t change, whose squared norms are quadratic in t."""
+        cost = np.vdot(C, change)
+        squares, along, bend = (class_sums(product, classes) for product in (g * g, g * change, change * change))
 
-        def towards(g: np.ndarray) -> np.ndarray:
-            slope = g / np.maximum(class_norms(g, classes), np.finfo(float).tiny)[classes]
-            return entropic(C + self.eta * slope, self.reg)
+        def objective(t: float) -> float:
+            norms = np.sqrt(np.maximum(squares + t * (2 * along + t * bend), 0))
+            return float(t * cost - self.reg * entr(g + t * change).sum() + self.eta * norms.sum())
 
-        return conditional_gradient(entropic(C, self.reg), towards, objective, self.iterations)
+        return float(minimize_scalar(objective, bounds=(0, 1), method="bounded").x)
 
 
 class LaplacianOT(OTDA):
@@ -228,8 +235,8 @@ class LaplacianOT(OTDA):
 
     def transport(self, Xs: np.ndarray, classes: np.ndarray, Xt: np.ndarray) -> np.ndarray:
         C, Ks, Kt = ot.dist(Xs, Xt), Xs @ Xs.T, Xt @ Xt.T
-        Ls = (1 - self.alpha) * neighbour_laplacian(Xs, self.neighbours, classes)
-        Lt = self.alpha * neighbour_laplacian(Xt, self.neighbours, np.zeros(len(Xt)))
+        Ls = (1 - self.alpha) * neighbour_laplacian(Ks, self.neighbours, classes)
+        Lt = self.alpha * neighbour_laplacian(Kt, self.neighbours, np.zeros(len(Xt)))
 
         def gradient(vertex: np.ndarray) -> np.ndarray:
             few = csr_array(vertex)
@@ -247,39 +254,22 @@ class LaplacianOT(OTDA):
         return g
 
 
-def neighbour_laplacian(X: np.ndarray, neighbours: int, classes: np.ndarray) -> csr_array:
-    """Return D - W (n, n), W_ij = 1 for rows of X (n, d) of one class, one being among the other's nearest."""
-    W = kneighbors_graph(X, min(neighbours, len(X) - 1)).tocoo()
+def neighbour_laplacian(K: np.ndarray, neighbours: int, classes: np.ndarray) -> csr_array:
+    """Return D - W (n, n), W_ij = 1 for samples of one class, one being among the other's nearest; K (n, n) is X X'."""
+    squares = np.diag(K)
+    apart = np.maximum(squares[:, None] + squares - 2 * K, 0)
+    W = kneighbors_graph(apart, min(neighbours, len(K) - 1), metric="precomputed").tocoo()
     same = classes[W.row] == classes[W.col]
     W = csr_array((W.data[same], (W.row[same], W.col[same])), shape=W.shape)
     W = W.maximum(W.T)
     return csr_array(diags_array(W.sum(axis=1)) - W)
 
 
-def class_norms(g: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return the 2-norms (C, nt) of the columns of g (ns, nt) over the rows of each class."""
-    order = np.argsort(classes, kind="stable")
-    starts = np.searchsorted(classes[order], np.arange(classes.max() + 1))
-    norms: np.ndarray = np.sqrt(np.add.reduceat(g[order] ** 2, starts, axis=0))
-    return norms
-
-
-def conditional_gradient(
-    g: np.ndarray,
-    towards: Callable[[np.ndarray], np.ndarray],
-    objective: Callable[[np.ndarray], float],
-    steps: int,
-) -> np.ndarray:
-    """Return the plan after `steps` moves of g, each to the best point between g and the plan towards(g)."""
-
-    def between(g: np.ndarray, other: np.ndarray) -> np.ndarray:
-        share = minimize_scalar(lambda t: objective((1 - t) * g + t * other), bounds=(0, 1), method="bounded").x
-        best: np.ndarray = (1 - share) * g + share * other
-        return best
-
-    for _ in range(steps):
-        g = between(g, towards(g))
-    return g
+def class_sums(g: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the sums (C, nt) of the columns of g (ns, nt) over the rows of each class."""
+    members = csr_array((np.ones(len(classes)), (classes, np.arange(len(classes)))))
+    sums: np.ndarray = members @ g
+    return sums
 
 
 class Plan(NamedTuple):

@@ -99,12 +99,17 @@ class SCA(Aligner):
         means = np.stack([K[:ns][classes == c].mean(axis=0) for c in range(int(classes.max()) + 1)])
         within = K[:ns] - means[classes]
         between = np.sqrt(np.bincount(classes))[:, None] * (means - K[:ns].mean(axis=0))
-        gap = marginal(ns, nt) @ K / 2
-        small = K + within.T @ within + self.delta * np.outer(gap, gap) + self.ridge * np.eye(n)
-        great = np.vstack([np.sqrt(self.beta) * between, np.sqrt((1 - self.beta) / n) * K])  # its B'B
-        L = cholesky(small, lower=True)
-        half = solve_triangular(L, great.T, lower=True)
-        _, u = leading(half @ half.T, self.dim, n)
+        gap = np.sqrt(self.delta) / 2 * marginal(ns, nt) @ K
+        narrow = np.vstack([within, gap])
+        small = narrow.T @ narrow  # delta D + Q, to begin with
+        small += K
+        small[np.diag_indices(n)] += self.ridge
+        L = cholesky(small.T, lower=True, overwrite_a=True, check_finite=False)
+        classwise, total = (solve_triangular(L, wide.T, lower=True) for wide in (between, K))
+        great = total @ total.T
+        great *= (1 - self.beta) / n
+        great += self.beta * classwise @ classwise.T
+        _, u = leading(great, self.dim, n)
         self.components_, _ = svd_flip(solve_triangular(L, u, lower=True, trans="T"), None)
         Z = self._rows(K @ self.components_)
         return Z[:ns], Z[ns:]
@@ -115,7 +120,8 @@ class SCA(Aligner):
 
     def _centred(self, K: np.ndarray) -> np.ndarray:
         """Centre the similarities K (m, n) to the fitted samples in the feature space of the kernel."""
-        centred: np.ndarray = K - K.mean(axis=1, keepdims=True) - self.means_ + self.means_.mean()
+        centred: np.ndarray = K - (self.means_ - self.means_.mean())
+        centred -= K.mean(axis=1, keepdims=True)
         return centred
 
     def _rows(self, X: np.ndarray) -> np.ndarray:

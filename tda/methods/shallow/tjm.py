@@ -2,6 +2,7 @@
 
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
+from scipy.linalg.lapack import dpstrf
 from sklearn.preprocessing import normalize
 
 from tda.divergences.kernels import Kernel, bandwidth, gram
@@ -87,7 +88,7 @@ class TJM(Aligner):
         e = marginal(ns, nt)
         e /= np.linalg.norm(e)
         if self.kernel == "linear":
-            C, gap = np.linalg.qr(X - X.mean(axis=0), mode="r") @ X.T, X @ (X.T @ e)  # C'C = K H K
+            C, gap = scatter_root(X) @ X.T, X @ (X.T @ e)  # C'C = K H K
         else:
             self.anchors_ = X
             K = self._features(X)
@@ -116,3 +117,17 @@ class TJM(Aligner):
     def _rows(self, X: np.ndarray) -> np.ndarray:
         unit: np.ndarray = normalize(X) if self.unit_rows else X
         return unit
+
+
+def scatter_root(X: np.ndarray) -> np.ndarray:
+    """Return R (r, d), r <= min(n, d), with R'R the scatter matrix of the rows of X (n, d).
+
+    Of more rows than columns, by a Cholesky decomposition with pivots, which ends at the matrix's rank.
+    """
+    centred: np.ndarray = X - X.mean(axis=0)
+    if len(X) <= X.shape[1]:
+        return centred
+    U, pivots, rank, _ = dpstrf(centred.T @ centred)
+    R = np.empty((rank, X.shape[1]))
+    R[:, pivots - 1] = np.triu(U)[:rank]
+    return R

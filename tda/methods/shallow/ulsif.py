@@ -3,8 +3,9 @@
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 from scipy.linalg import eigh
+from sklearn.metrics.pairwise import euclidean_distances
 
-from tda.divergences.kernels import gram, median_gamma
+from tda.divergences.kernels import median_gamma
 from tda.methods.shallow.base import Reweighter, ShallowMethod
 
 WIDTHS = 4.0 ** np.arange(-2, 3)
@@ -71,17 +72,20 @@ class ULSIF(Reweighter):
 
     def weigh(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> np.ndarray:
         draw = np.random.default_rng(self.seed)
-        source, target = (X[draw.permutation(len(X))] for X in (Xs, Xt))
-        chosen = target[: self.centres]
+        orders = [draw.permutation(len(X)) for X in (Xs, Xt)]
+        chosen = Xt[orders[1][: self.centres]].astype(np.float64, copy=False)
+        to_source, to_target = (
+            euclidean_distances(X.astype(np.float64, copy=False), chosen, squared=True) for X in (Xs, Xt)
+        )
         gammas = median_gamma(Xs, Xt) * WIDTHS if self.gamma is None else np.array([self.gamma])
         ridges = RIDGES if self.ridge is None else np.array([self.ridge])
         best = np.inf
         for gamma in gammas:
-            Ks, Kt = gram("rbf", source, chosen, gamma), gram("rbf", target, chosen, gamma)
+            Ks, Kt = np.exp(-gamma * to_source[orders[0]]), np.exp(-gamma * to_target[orders[1]])
             for ridge, error in zip(ridges, left_out_errors(Ks, Kt, ridges), strict=True):
                 if error < best:
                     best, self.gamma_, self.ridge_ = error, float(gamma), float(ridge)
-        Ks, Kt = gram("rbf", Xs, chosen, self.gamma_), gram("rbf", Xt, chosen, self.gamma_)
+        Ks, Kt = np.exp(-self.gamma_ * to_source), np.exp(-self.gamma_ * to_target)
         regular = Ks.T @ Ks / len(Ks) + self.ridge_ * np.eye(len(chosen))
         weights: np.ndarray = Ks @ np.maximum(np.linalg.solve(regular, Kt.mean(axis=0)), 0)
         if not weights.any():
