@@ -61,6 +61,15 @@ def test_the_oldest_results_make_room(doubled, monkeypatch):
     assert not memory.kept
 
 
+def test_another_c_library_has_nothing_to_give_back(monkeypatch):
+    monkeypatch.setattr(memory.sys, "platform", "win32")
+    memory.trimmer.cache_clear()
+    memory.give_back()
+    assert memory.trimmer() is None
+    monkeypatch.undo()
+    memory.trimmer.cache_clear()
+
+
 def test_relatives_share_the_axes_and_find_what_each_finds_alone():
     Xs, ys, Xt, _ = clusters()
     settings = {"classifier": OneNN(), "dim": 4}

@@ -96,6 +96,15 @@ def test_a_record_in_the_store_is_not_computed_again(tmp_path: Path, monkeypatch
     assert run.run(config) == first
 
 
+@pytest.mark.parametrize("dim", [5, 10**6], ids=["a cell", "a failed cell"])
+def test_freed_memory_is_given_back_after_each_cell(dim: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise joblib takes it for a leak, and starts a new worker: seconds each time."""
+    given = []
+    monkeypatch.setattr(run, "give_back", lambda: given.append(True))
+    run.main(cell(tmp_path, "method=pca", f"method.dim={dim}"))
+    assert given == [True]
+
+
 def test_an_oracle_is_computed_once_for_each_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = Sweep(["method=target_only", "task=O-P,S-P", "trainer.steps=2", f"results={tmp_path}"]).cells
     first = run.run(cells[0].config)

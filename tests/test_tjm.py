@@ -5,7 +5,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 
 from tda.methods.shallow.one_nn import OneNN
 from tda.methods.shallow.tca import TCA
-from tda.methods.shallow.tjm import TJM
+from tda.methods.shallow.tjm import TJM, scatter_root
 from tests.test_jda import SURF, accuracy, clusters, same_up_to_sign
 
 
@@ -48,3 +48,12 @@ def test_the_published_average_is_reached():
     """46.33 on SURF: the authors' table."""
     found = [accuracy("tjm", "office_caltech10_surf", task) for task in SURF]
     assert np.mean(found) == pytest.approx(46.33, abs=0.5)
+
+
+@pytest.mark.parametrize(("n", "d", "rank"), [(40, 12, 12), (40, 12, 5), (9, 12, 12)], ids=["d<n", "deficient", "d>n"])
+def test_the_root_of_the_scatter_is_one(n, d, rank):
+    draw = np.random.default_rng(0)
+    X = draw.normal(size=(n, rank)) @ draw.normal(size=(rank, d)) + 3
+    R = scatter_root(X)
+    assert len(R) == min(n, rank)
+    np.testing.assert_allclose(R.T @ R, (n - 1) * np.cov(X.T), atol=1e-10)
