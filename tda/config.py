@@ -493,20 +493,32 @@ def axes(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, list[str]]]:
     """
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     typed = parser.parse_overrides(list(overrides))
-    fixed = [str(o.input_line) for o in typed if not o.is_sweep_override()]
+    swept = {o.get_key_element() for o in typed if o.is_sweep_override()}
+    fixed = [str(o.input_line) for o in typed if not o.is_sweep_override() and not of_a_choice(o, swept)]
     master = compose("config", fixed, return_hydra_config=True)
     HydraConfig.instance().set_config(master)
     alone = master.hydra.mode == RunMode.RUN
     params = master.hydra.sweeper.params
-    swept = resolved(params) if isinstance(params, DictConfig) and not alone else {}
+    proposed = resolved(params) if isinstance(params, DictConfig) and not alone else {}
     grid = {}
-    for override in [*parser.parse_overrides([f"{k}={v}" for k, v in swept.items()]), *typed]:
+    for override in [*parser.parse_overrides([f"{k}={v}" for k, v in proposed.items()]), *typed]:
         key = override.get_key_element()
         if override.is_sweep_override() and (key.startswith(NEVER_SWEPT) or override.is_hydra_override()):
             raise UsageError(f"{key} cannot be swept" + ("; sweep seed instead" if key == "trainer.seed" else ""))
         if not override.is_hydra_override():
             grid[key] = expanded(override)
     return master, {key: grid[key] for key in sorted(grid, key=lambda key: key != "task")}
+
+
+def of_a_choice(override: Override, swept: Collection[str]) -> bool:
+    """Return whether an override sets a value of what cells choose, of the method say: then it is no common one.
+
+    A dataset is chosen by the whole sweep, unless it is `swept`.
+    """
+    key = override.get_key_element()
+    group = key.partition(".")[0]
+    chosen = (folder("conf") / group).is_dir() and (group != "dataset" or group in swept)
+    return chosen and key != group and is_value(str(override.input_line))
 
 
 def expanded(override: Override) -> list[str]:

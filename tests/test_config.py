@@ -120,3 +120,23 @@ def test_an_external_class_needs_permission() -> None:
     with pytest.raises(UsageError, match="'standardise' is not a parameter of Spy"):
         Sweep([*external, "allow_external=true"])
     assert Sweep([*external, "allow_external=true", "~method.standardise"]).cells
+
+
+class TestValuesOfWhatIsSwept:
+    """A value of a method, given beside several methods, is each one's; the sweep's default method need not have it."""
+
+    def test_every_method_takes_it(self) -> None:
+        plan = Sweep(["method=tca,sa", "method.dim=5", "task=O-P"])
+        assert [cell.config.method.dim for cell in plan.cells] == [5, 5]
+
+    def test_so_does_an_experiment_whose_method_is_named(self) -> None:
+        plan = Sweep(["experiment=demo_deep", "method=afn,hafn", "method.weight=0.5", "task=O-P", "seed=0"])
+        assert [cell.config.method.weight for cell in plan.cells] == [0.5, 0.5]
+
+    @pytest.mark.parametrize("methods", ["one_nn", "tca,one_nn"])
+    def test_a_method_without_it_is_named(self, methods: str) -> None:
+        with pytest.raises(UsageError, match="'dim' is not a key of method one_nn"):
+            Sweep([f"method={methods}", "method.dim=5"])
+
+    def test_that_of_the_one_dataset_is_the_sweeps(self) -> None:
+        assert {cell.address[2] for cell in Sweep(["dataset.tasks='O-P,P-S'"]).cells} == {"O-P", "P-S"}
