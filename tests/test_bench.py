@@ -60,3 +60,14 @@ def test_ours_and_pot_give_one_answer(script) -> None:
     data = bench.draw(77, 120, 20)  # fewer than of the target: no two are moved to one place
     ours, theirs = (bench.beside("POT", "OT", side, data) for side in ("ours", "theirs"))
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_matched_features_have_the_moments_of_the_source(script) -> None:
+    draw = np.random.default_rng(0)
+    Zs, Zt = draw.normal(size=(400, 3)) * [1, 2, 3] + 5, draw.normal(size=(300, 3)) * [3, 1, 2]
+    given = script("moments").matched(Zs, Zt)
+    np.testing.assert_array_equal(given.pop("as they are"), Zt)
+    for Z in given.values():
+        np.testing.assert_allclose(Z.mean(axis=0), Zs.mean(axis=0))
+    np.testing.assert_allclose(given["means, variances"].std(axis=0), Zs.std(axis=0))
+    np.testing.assert_allclose(np.cov(given["means, covariances"].T), np.cov(Zs.T), rtol=0.1, atol=0.05)
