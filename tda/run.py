@@ -33,7 +33,7 @@ from tda.devices import torch_device
 from tda.distances import measured
 from tda.errors import UsageError
 from tda.finetuning import finetuned
-from tda.memory import give_back
+from tda.memory import reused
 from tda.methods import Estimator
 from tda.methods.deep.source_only import SourceOnly
 from tda.methods.shallow.base import Aligner
@@ -49,10 +49,8 @@ COMPUTING = ("torch", "numpy", "scipy", "scikit-learn", "hydra-core", "tda")
 
 def main(config: DictConfig) -> Record:
     """Run one job of a sweep; the task function that Hydra's launchers call."""
-    try:
+    with reused():
         return run(complete(config))
-    finally:
-        give_back()
 
 
 def run(config: DictConfig) -> Record:

@@ -61,13 +61,13 @@ def test_the_oldest_results_make_room(doubled, monkeypatch):
     assert not memory.kept
 
 
-def test_another_c_library_has_nothing_to_give_back(monkeypatch):
+def test_nothing_is_asked_of_another_c_library(monkeypatch):
     monkeypatch.setattr(memory.sys, "platform", "win32")
-    memory.trimmer.cache_clear()
-    memory.give_back()
-    assert memory.trimmer() is None
+    memory.glibc.cache_clear()
+    with memory.reused():
+        assert memory.glibc() is None
     monkeypatch.undo()
-    memory.trimmer.cache_clear()
+    memory.glibc.cache_clear()
 
 
 def test_relatives_share_the_axes_and_find_what_each_finds_alone():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from tda import run
+from tda import memory, run
 from tda.config import Sweep
 from tda.errors import UsageError
 from tda.store import Store
@@ -99,10 +99,19 @@ def test_a_record_in_the_store_is_not_computed_again(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize("dim", [5, 10**6], ids=["a cell", "a failed cell"])
 def test_freed_memory_is_given_back_after_each_cell(dim: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise joblib takes it for a leak, and starts a new worker: seconds each time."""
-    given = []
-    monkeypatch.setattr(run, "give_back", lambda: given.append(True))
-    run.main(cell(tmp_path, "method=pca", f"method.dim={dim}"))
-    assert given == [True]
+    asked = []
+
+    class Library:
+        def mallopt(self, option: int, value: int) -> None:
+            asked.append("keep")
+
+        def malloc_trim(self, pad: int) -> None:
+            asked.append("trim")
+
+    monkeypatch.setattr(memory, "glibc", Library)
+    record = run.main(cell(tmp_path, "method=pca", f"method.dim={dim}"))
+    assert record.status == ("ok" if dim == 5 else "failed")
+    assert asked == ["keep"] * len(memory.HEAP) + ["trim"]
 
 
 def test_an_oracle_is_computed_once_for_each_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
