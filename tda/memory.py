@@ -51,8 +51,8 @@ def reused() -> Iterator[None]:
     """Let the arrays of a block take the memory of those freed in it, and return that to the system at the end.
 
     glibc otherwise asks the system for each large array's pages, which the system wipes first: a tenth of the time of
-    a sweep of shallow methods. And some of what is freed it keeps, which joblib takes for a leak. With another C library
-    nothing is done.
+    a sweep of shallow methods. And some of what is freed it keeps, which joblib takes for a leak. With another C
+    library nothing is done.
     """
     library = glibc()
     if library:
