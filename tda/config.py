@@ -518,7 +518,7 @@ def of_a_choice(override: Override, swept: Collection[str]) -> bool:
     key = override.get_key_element()
     group = key.partition(".")[0]
     chosen = (folder("conf") / group).is_dir() and (group != "dataset" or group in swept)
-    return chosen and key != group and is_value(str(override.input_line))
+    return chosen and is_value(str(override.input_line))
 
 
 def expanded(override: Override) -> list[str]:

@@ -92,6 +92,7 @@ def shared(master: DictConfig, cells: int) -> Share:
                 launcher.n_jobs = min(most, cells, gpu_slots(master) or most)
             if launcher.batch_size == "auto":
                 launcher.batch_size = max(1, min(BATCH, cells // (20 * launcher.n_jobs)))
+            if launcher.pre_dispatch == "2*n_jobs":  # the default: too few for two workers where a batch has several
                 launcher.pre_dispatch = 2 * launcher.n_jobs * int(launcher.batch_size)
             return Share(threads=threads or max(1, cores // launcher.n_jobs))
         case "submitit_local":

@@ -1,4 +1,4 @@
-"""What one process has just computed: many methods ask for the same decomposition of the same samples."""
+"""What one process has just computed, for many methods ask for the same decomposition, and what it has just freed."""
 
 import ctypes
 import hashlib

@@ -152,7 +152,8 @@ class TestPlanning:
         ("joblib n_jobs=2 threads=1", 8, 100, Share(None, 1), {"n_jobs": 2}),
         ("joblib n_jobs=2", 8, 39, Share(None, 4), {"batch_size": 1, "pre_dispatch": 4}),
         ("joblib n_jobs=2", 8, 366, Share(None, 4), {"batch_size": launch.BATCH, "pre_dispatch": 4 * launch.BATCH}),
-        ("joblib n_jobs=2 batch_size=3", 8, 366, Share(None, 4), {"batch_size": 3, "pre_dispatch": 4}),
+        ("joblib n_jobs=2 batch_size=3", 8, 366, Share(None, 4), {"batch_size": 3, "pre_dispatch": 12}),
+        ("joblib n_jobs=2 pre_dispatch=5", 8, 366, Share(None, 4), {"batch_size": launch.BATCH, "pre_dispatch": 5}),
         ("submitit_local", 8, 100, Share(8, 1), {"cpus_per_task": 1}),
         ("submitit_local threads=3", 8, 100, Share(2, 3), {"cpus_per_task": 3}),
         ("submitit_slurm cpus_per_task=6", 8, 5000, Share(launch.ARRAY, 6), {"cpus_per_task": 6}),
@@ -166,7 +167,7 @@ def test_workers_never_use_more_cores_than_there_are(
     name, *settings = typed.split()
     chosen = dict(setting.split("=") for setting in settings)
     threads = chosen.pop("threads", None)
-    launcher = {"n_jobs": -1, "batch_size": "auto", "pre_dispatch": 4, "cpus_per_task": None} | {
+    launcher = {"n_jobs": -1, "batch_size": "auto", "pre_dispatch": "2*n_jobs", "cpus_per_task": None} | {
         key: int(value) for key, value in chosen.items()
     }
     master = OmegaConf.create({
@@ -181,7 +182,7 @@ def test_workers_never_use_more_cores_than_there_are(
 
 def test_joblib_has_no_more_workers_than_the_gpus_have_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     master = OmegaConf.create({
-        "hydra": {"launcher": {"n_jobs": -1, "batch_size": 1}, "runtime": {"choices": {"hydra/launcher": "joblib"}}},
+        "hydra": {"launcher": {"n_jobs": -1, "batch_size": 1, "pre_dispatch": 4}, "runtime": {"choices": {"hydra/launcher": "joblib"}}},
         "runtime": {"threads": None, "device": "auto", "per_gpu": 2},
     })  # fmt: skip
     monkeypatch.setattr(launch, "available", lambda: 16)

@@ -34,6 +34,21 @@ def gram(kernel: Kernel, X: np.ndarray, Y: np.ndarray, gamma: float | None) -> n
     return K
 
 
+def squared_distances(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """Return ||x - y||^2 of the rows of X (n, d) and Y (m, d): (n, m), in double precision.
+
+    Raises
+    ------
+    ValueError
+        The matrix is larger than this machine's memory.
+    """
+    check_affordable(len(X), len(Y))
+    X64 = X.astype(np.float64, copy=False)
+    Y64 = X64 if Y is X else Y.astype(np.float64, copy=False)
+    D: np.ndarray = euclidean_distances(X64, Y64, squared=True)
+    return D
+
+
 def check_affordable(rows: int, columns: int) -> None:
     """Raise `ValueError` if a matrix of this shape, in double precision, is larger than this machine's memory."""
     needed, there = 8 * rows * columns, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -87,7 +102,7 @@ def median_gamma(X: np.ndarray, Y: np.ndarray, *, at_most: int = 1000) -> float:
 @remembered
 def median_distance(X: np.ndarray) -> tuple[np.ndarray]:
     """Return the median of ||a - b||^2 over the pairs of the rows of X (n, d): ()."""
-    squared = euclidean_distances(X.astype(np.float64, copy=False), squared=True)
+    squared = squared_distances(X, X)
     return (np.asarray(np.median(squared[np.triu_indices(len(X), k=1)])),)
 
 

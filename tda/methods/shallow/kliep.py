@@ -5,9 +5,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 from scipy.optimize import fmin_l_bfgs_b
-from sklearn.metrics.pairwise import euclidean_distances
 
-from tda.divergences.kernels import median_gamma
+from tda.divergences.kernels import median_gamma, squared_distances
 from tda.methods.shallow.base import Reweighter, ShallowMethod
 
 WIDTHS = 4.0 ** np.arange(-2, 3)
@@ -71,10 +70,8 @@ class KLIEP(Reweighter):
 
     def weigh(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> np.ndarray:
         order = np.random.default_rng(self.seed).permutation(len(Xt))
-        chosen = Xt[order[: self.centres]].astype(np.float64, copy=False)
-        to_source, to_target = (
-            euclidean_distances(X.astype(np.float64, copy=False), chosen, squared=True) for X in (Xs, Xt[order])
-        )
+        chosen = Xt[order[: self.centres]]
+        to_source, to_target = squared_distances(Xs, chosen), squared_distances(Xt, chosen)[order]
         folds = min(self.folds, len(Xt))
         fold = np.arange(len(Xt)) % folds
 

@@ -167,16 +167,19 @@ class GroupLassoOT(OTDA):
         C = ot.dist(Xs, Xt)
         g = entropic(C, self.reg)
         for _ in range(self.iterations):
-            norms = np.sqrt(class_sums(g * g, classes))
-            slope = g / np.maximum(norms, np.finfo(float).tiny)[classes]
+            squares = class_sums(g * g, classes)
+            slope = g / np.maximum(np.sqrt(squares), np.finfo(float).tiny)[classes]
             change = entropic(C + self.eta * slope, self.reg) - g
-            g = g + self._share(C, g, change, classes) * change
+            along, bend = class_sums(g * change, classes), class_sums(change * change, classes)
+            g = g + self._share(g, change, np.vdot(C, change), (squares, along, bend)) * change
         return g
 
-    def _share(self, C: np.ndarray, g: np.ndarray, change: np.ndarray, classes: np.ndarray) -> float:
-        """Return the t in [0, 1] of the least objective of g + t change, whose squared norms are quadratic in t."""
-        cost = np.vdot(C, change)
-        squares, along, bend = (class_sums(product, classes) for product in (g * g, g * change, change * change))
+    def _share(self, g: np.ndarray, change: np.ndarray, cost: float, quadratic: tuple[np.ndarray, ...]) -> float:
+        """Return the t in [0, 1] of the least objective of g + t change.
+
+        Its cost rises by `cost` t; the squared norms are squares + 2 t along + t^2 bend, the three of `quadratic`.
+        """
+        squares, along, bend = quadratic
 
         def objective(t: float) -> float:
             norms = np.sqrt(np.maximum(squares + t * (2 * along + t * bend), 0))

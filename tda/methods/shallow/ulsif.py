@@ -3,9 +3,8 @@
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 from scipy.linalg import eigh
-from sklearn.metrics.pairwise import euclidean_distances
 
-from tda.divergences.kernels import median_gamma
+from tda.divergences.kernels import median_gamma, squared_distances
 from tda.methods.shallow.base import Reweighter, ShallowMethod
 
 WIDTHS = 4.0 ** np.arange(-2, 3)
@@ -73,10 +72,8 @@ class ULSIF(Reweighter):
     def weigh(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> np.ndarray:
         draw = np.random.default_rng(self.seed)
         orders = [draw.permutation(len(X)) for X in (Xs, Xt)]
-        chosen = Xt[orders[1][: self.centres]].astype(np.float64, copy=False)
-        to_source, to_target = (
-            euclidean_distances(X.astype(np.float64, copy=False), chosen, squared=True) for X in (Xs, Xt)
-        )
+        chosen = Xt[orders[1][: self.centres]]
+        to_source, to_target = squared_distances(Xs, chosen), squared_distances(Xt, chosen)
         gammas = median_gamma(Xs, Xt) * WIDTHS if self.gamma is None else np.array([self.gamma])
         ridges = RIDGES if self.ridge is None else np.array([self.ridge])
         best = np.inf
