@@ -29,7 +29,7 @@ class DivergenceError(RuntimeError):
 
 
 class Trainer:
-    r"""Stochastic gradient descent for a fixed number of steps; the last iterate is what is scored.
+    r"""Gradient descent on batches for a fixed number of steps; the last iterate is what is scored.
 
     The learning rate is annealed with the progress p of training, from 0 to 1:
 
@@ -46,8 +46,14 @@ class Trainer:
         :math:`\mu_0`, the learning rate at the start.
     alpha, beta : float
         Of the annealing.
-    momentum, nesterov, weight_decay
-        Of the optimiser.
+    optimiser : {"sgd", "adam"}
+        The rule of the steps.
+    momentum : float
+        Of the gradient's running mean: SGD's momentum, Adam's first beta (its second is 0.999).
+    nesterov : bool
+        Nesterov's momentum; SGD's only.
+    weight_decay : float
+        Added to the gradient, times the weights.
     augment : Affine, CropFlip or None
         Applied to the images of both halves of every batch; features of a frozen backbone are left as they are.
     precision : {"fp32", "bf16"}
@@ -72,6 +78,7 @@ class Trainer:
         lr: PositiveFloat,
         alpha: NonNegativeFloat,
         beta: NonNegativeFloat,
+        optimiser: Literal["sgd", "adam"],
         momentum: Annotated[float, Field(ge=0, lt=1)],
         nesterov: bool,
         weight_decay: NonNegativeFloat,
@@ -81,11 +88,14 @@ class Trainer:
         watch_every: NonNegativeInt,
         seed: Annotated[int, Field(ge=0, lt=2**32)],
     ) -> None:
+        if nesterov and optimiser != "sgd":
+            raise ValueError(f"nesterov: expected optimiser=sgd with it, given {optimiser}; take nesterov=false")
         self.steps = steps
         self.batch = batch
         self.lr = lr
         self.alpha = alpha
         self.beta = beta
+        self.optimiser = optimiser
         self.momentum = momentum
         self.nesterov = nesterov
         self.weight_decay = weight_decay
@@ -115,13 +125,7 @@ class Trainer:
         DivergenceError
             At the first step whose loss is infinite or not a number.
         """
-        optimiser = torch.optim.SGD(
-            [*method.network.parameter_groups(self.lr), {"params": own_parameters(method), "lr": self.lr}],
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
+        optimiser = self._optimiser(method)
         annealing = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: (1 + self.alpha * step / self.steps) ** -self.beta
         )
@@ -150,6 +154,15 @@ class Trainer:
             if checkpoint is not None:
                 checkpoint.after(step + 1, training)
         method.finish(xs, xt)
+
+    def _optimiser(self, method: DeepMethod) -> torch.optim.Optimizer:
+        groups = [*method.network.parameter_groups(self.lr), {"params": own_parameters(method), "lr": self.lr}]
+        if self.optimiser == "adam":
+            betas = (self.momentum, 0.999)
+            return torch.optim.Adam(groups, betas=betas, weight_decay=self.weight_decay, fused=True)
+        return torch.optim.SGD(
+            groups, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay, fused=True
+        )
 
     def _batch(self, xs: Tensor, ys: Tensor, xt: Tensor, it: Tensor, progress: float) -> Batch:
         if self.augment is not None and xs.ndim == 4:

@@ -209,8 +209,9 @@ def judge(chooser: str, truth: np.ndarray | None = None) -> Judge:
 
 def learner(judged: Judge | None, method: type[DeepMethod] = Spoiling, **changes: Any) -> Learner:
     settings: dict[str, Any] = {
-        "steps": 20, "batch": 16, "lr": 0.05, "alpha": 0.0, "beta": 0.75, "momentum": 0.9, "nesterov": False,
-        "weight_decay": 0.0, "augment": None, "precision": "fp32", "balanced": False, "watch_every": 3, "seed": 3,
+        "steps": 20, "batch": 16, "lr": 0.05, "alpha": 0.0, "beta": 0.75, "optimiser": "sgd", "momentum": 0.9,
+        "nesterov": False, "weight_decay": 0.0, "augment": None, "precision": "fp32", "balanced": False,
+        "watch_every": 3, "seed": 3,
     }  # fmt: skip
     return Learner(
         method=method,

@@ -21,8 +21,9 @@ from tda.methods.deep.source_only import SourceOnly
 from tda.trainer import DivergenceError, Learner, Trainer, balanced, channel_means, indices, own_parameters
 
 SETTINGS: dict[str, Any] = {
-    "steps": 12, "batch": 8, "lr": 0.05, "alpha": 10.0, "beta": 0.75, "momentum": 0.9, "nesterov": False,
-    "weight_decay": 0.01, "augment": None, "precision": "fp32", "balanced": False, "watch_every": 0, "seed": 3,
+    "steps": 12, "batch": 8, "lr": 0.05, "alpha": 10.0, "beta": 0.75, "optimiser": "sgd", "momentum": 0.9,
+    "nesterov": False, "weight_decay": 0.01, "augment": None, "precision": "fp32", "balanced": False,
+    "watch_every": 0, "seed": 3,
 }  # fmt: skip
 
 
@@ -45,8 +46,9 @@ def learner(method: type[DeepMethod] = SourceOnly, **changes: Any) -> Learner:
     )
 
 
-def test_training_is_sgd_with_the_annealed_rate_of_the_paper() -> None:
-    """Against momentum SGD written out by hand on the same batches."""
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_training_is_descent_with_the_annealed_rate_of_the_paper(optimiser: str) -> None:
+    """Against momentum SGD, and Adam (Kingma and Ba, ICLR 2015, algorithm 1), by hand on the same batches."""
     xs, ys = torch.randn(20, 5, generator=torch.Generator().manual_seed(1)), torch.arange(20) % 2
     method = SourceOnly()
     network = nn.Linear(5, 2)
@@ -64,16 +66,23 @@ def test_training_is_sgd_with_the_annealed_rate_of_the_paper() -> None:
 
     weights = [p.detach().clone().requires_grad_() for p in network.parameters()]
     method.network = Bare()  # type: ignore[assignment]
-    Trainer(**SETTINGS).train(method, xs, ys, xs)
+    Trainer(**(SETTINGS | {"optimiser": optimiser})).train(method, xs, ys, xs)
 
-    velocity = [torch.zeros_like(w) for w in weights]
+    velocity, squares = ([torch.zeros_like(w) for w in weights] for _ in range(2))
     for step, i in enumerate(islice(indices(20, 4, SETTINGS["seed"]), SETTINGS["steps"])):
         loss = F.cross_entropy(F.linear(xs[i], weights[0], weights[1]), ys[i])
         gradients = torch.autograd.grad(loss, weights)
         rate = 0.05 / (1 + 10 * step / 12) ** 0.75
         for k, (w, g) in enumerate(zip(weights, gradients, strict=True)):
-            velocity[k] = 0.9 * velocity[k] + g + 0.01 * w.detach()
-            w.data -= rate * velocity[k]
+            g = g + 0.01 * w.detach()
+            if optimiser == "sgd":
+                velocity[k] = 0.9 * velocity[k] + g
+                w.data -= rate * velocity[k]
+            else:
+                velocity[k] = 0.9 * velocity[k] + 0.1 * g
+                squares[k] = 0.999 * squares[k] + 0.001 * g**2
+                unbiased = (squares[k] / (1 - 0.999 ** (step + 1))).sqrt()
+                w.data -= rate * velocity[k] / (1 - 0.9 ** (step + 1)) / (unbiased + 1e-8)
     for trained, plain in zip(network.parameters(), weights, strict=True):
         torch.testing.assert_close(trained, plain, atol=1e-6, rtol=1e-5)
 

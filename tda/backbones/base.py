@@ -1,8 +1,7 @@
 """Backbone -> bottleneck -> head, and what a network returns."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -60,6 +59,10 @@ class Backbone(nn.Module, ABC):
     def extract(self, x: Tensor) -> Tensor:
         """Map standardised images (n, 3, size, size) to features (n, width)."""
 
+    def predictor(self, width: int, classes: int, hidden: Sequence[int] | None = None) -> nn.Sequential:
+        """Build a label predictor on `width` features; `hidden` are its hidden layers' widths, None for its own."""
+        return perceptron(width, *(self.hidden if hidden is None else hidden), classes)
+
 
 class Network(nn.Module):
     """Backbone, bottleneck and head; what a deep method trains.
@@ -82,7 +85,7 @@ class Network(nn.Module):
             if backbone.bottleneck
             else nn.Identity()
         )
-        self.head = perceptron(self.width, *backbone.hidden, classes)
+        self.head = backbone.predictor(self.width, classes)
 
     def forward(self, x: Tensor) -> Output:
         """Classify uint8 images (n, h, w, 3), or features (n, d) of a frozen backbone."""
@@ -95,10 +98,10 @@ class Network(nn.Module):
         yield {"params": [*self.bottleneck.parameters(), *self.head.parameters()], "lr": lr}
 
 
-def perceptron(*widths: int, dropout: float = 0.0) -> nn.Sequential:
+def perceptron(*widths: int, dropout: float = 0.0, normalised: bool = False) -> nn.Sequential:
     """Stack linear layers of these widths with ReLU between them, initialised by `he_normal`.
 
-    A share `dropout` of the hidden units is dropped in training.
+    A share `dropout` of the hidden units is dropped in training; `normalised` ones pass batch normalisation first.
 
     Examples
     --------
@@ -109,11 +112,11 @@ def perceptron(*widths: int, dropout: float = 0.0) -> nn.Sequential:
       (2): Linear(in_features=3, out_features=2, bias=True)
     )
     """
-    after: tuple[Callable[[], nn.Module], ...] = (nn.ReLU, partial(nn.Dropout, dropout)) if dropout else (nn.ReLU,)
     layers: list[nn.Module] = []
-    for wide, narrow in pairwise(widths):
-        layers += [nn.Linear(wide, narrow), *(make() for make in after)]
-    return he_normal(nn.Sequential(*layers[: -len(after)]))
+    for wide, narrow in pairwise(widths[:-1]):
+        layers += [nn.Linear(wide, narrow), *[nn.BatchNorm1d(narrow)] * normalised, nn.ReLU()]
+        layers += [nn.Dropout(dropout)] * (dropout > 0)
+    return he_normal(nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1])))
 
 
 def he_normal(network: nn.Sequential) -> nn.Sequential:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
-from tda.backbones.base import Network, perceptron
+from tda.backbones.base import Network
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 
 
@@ -53,9 +53,9 @@ class MCD(DeepMethod):
         """Put two classifiers, each with weights of its own, on the network's features."""
         super().prepare(network)
         self.require_encoder()
-        hidden = network.backbone.hidden if self.hidden is None else self.hidden
-        network.head = perceptron(network.width, *hidden, network.classes)
-        self.second = perceptron(network.width, *hidden, network.classes)
+        network.head, self.second = (
+            network.backbone.predictor(network.width, network.classes, self.hidden) for _ in range(2)
+        )
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the mean of both classifiers' logits."""

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from tda.backbones.base import Network, Output, perceptron
+from tda.backbones.base import Network, Output
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.reversal import ramp, reverse_gradient
 
@@ -61,9 +61,9 @@ class MDD(DeepMethod):
     def prepare(self, network: Network) -> None:
         """Put classifier and adversary on the network's features."""
         super().prepare(network)
-        hidden = network.backbone.hidden if self.hidden is None else self.hidden
-        network.head = perceptron(network.width, *hidden, network.classes)
-        self.adversary = perceptron(network.width, *hidden, network.classes)
+        network.head, self.adversary = (
+            network.backbone.predictor(network.width, network.classes, self.hidden) for _ in range(2)
+        )
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return -D at the present adversary, its gradient reversed on the way to the features."""

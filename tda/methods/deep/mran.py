@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from tda.backbones.base import Network, Output, perceptron
+from tda.backbones.base import Network, Output
 from tda.divergences.batch import local_mmd2
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.reversal import ramp
@@ -58,7 +58,7 @@ class MRAN(DeepMethod):
         super().prepare(network)
         network.bottleneck = Branches(network.backbone.width, network.width, self.branches)
         network.width *= self.branches
-        network.head = perceptron(network.width, *network.backbone.hidden, network.classes)
+        network.head = network.backbone.predictor(network.width, network.classes)
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the sum over representations of the conditional MMD, times its ramp."""
