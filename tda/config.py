@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache, lru_cache
 from importlib import import_module
 from itertools import permutations, product
@@ -568,9 +568,10 @@ def known_keys(overrides: Sequence[str]) -> None:
     with composer():
         try:
             typed = OverridesParser.create().parse_overrides(list(overrides))
-            keys = [str(o.input_line).partition("=")[0] for o in typed if is_value(str(o.input_line))]
-            choices = [expanded(o) for o in typed if not is_value(str(o.input_line))]
-            roots = [compose("config", list(choice)) for choice in product(*choices)]
+            values = [o for o in typed if is_value(str(o.input_line)) or str(o.input_line).startswith("hydra.")]
+            keys = [str(o.input_line).partition("=")[0] for o in values]
+            choices = [expanded(o) for o in typed if o not in values]
+            roots = [compose("config", list(choice), return_hydra_config=True) for choice in product(*choices)]
         except (HydraException, ValueError, TypeError):
             return
         for root, key in product(roots, keys):
@@ -591,6 +592,10 @@ def known_keys(overrides: Sequence[str]) -> None:
 def check(config: DictConfig) -> None:
     """Check the parameters of everything that a cell is made of, without making it."""
     external = config.allow_external
+    known = [part.name for part in fields(Root)]
+    for key in config:
+        if key not in (*known, "hydra"):
+            raise unknown("key of the configuration", key, known)
     for name in (config.name, config.dataset.name, config.backbone.name, config.method.name):
         if not PLAIN_NAME.fullmatch(str(name)):
             raise UsageError(f"{name!r} is a part of file names; expected letters, digits and . _ + - only")
@@ -608,14 +613,14 @@ def check(config: DictConfig) -> None:
         validate(config[group], group, external)
     backbone = validate(config.backbone, "backbone", external)
     if config.extractor.trainer is not None:
-        validate(config.extractor.trainer, "trainer", external)
+        build(config.extractor.trainer, "trainer", external)
         if not on_features(config):
             raise UsageError(
                 f"extractor=finetuned is for what is given features, and {config.method.name} trains on images; "
                 "leave it out, or add backbone.frozen=true"
             )
     if config.method.run.trainer is not None:
-        validate(config.method.run.trainer, "trainer", external)
+        build(config.method.run.trainer, "trainer", external)
     elif config.extractor.trainer is None and not getattr(backbone, "pretrained", False):
         raise UsageError(
             f"method {config.method.name} needs features, and backbone {config.backbone.name} has none before it is "

@@ -18,9 +18,9 @@ def unknown(kind: str, given: object, choices: Iterable[str]) -> UsageError:
     """
     names = sorted(map(str, choices))
     near = get_close_matches(str(given), names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     article = "an" if kind[0] in "aeiou" else "a"
-    return UsageError(f"{str(given)!r} is not {article} {kind}; {hint}Choose from: {', '.join(names)}")
+    return UsageError(f"{str(given)!r} is not {article} {kind}{hint} Choose from: {', '.join(names)}")
 
 
 class Terminated(BaseException):

@@ -17,6 +17,7 @@ from tda.augment import Affine, CropFlip
 from tda.backbones.base import Backbone, Network, resident
 from tda.backbones.given import Given
 from tda.checkpoint import Checkpoint, Training
+from tda.errors import UsageError
 from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
 from tda.selection import Judge
 from tda.validators import Candidate
@@ -65,6 +66,11 @@ class Trainer:
     seed : int
         Fixes initial weights, dropout and the order of the samples.
 
+    Raises
+    ------
+    UsageError
+        If `nesterov` is asked of another optimiser than SGD.
+
     References
     ----------
     Y. Ganin, V. Lempitsky. Unsupervised domain adaptation by backpropagation. ICML 2015, section 4.
@@ -89,7 +95,7 @@ class Trainer:
         seed: Annotated[int, Field(ge=0, lt=2**32)],
     ) -> None:
         if nesterov and optimiser != "sgd":
-            raise ValueError(f"nesterov: expected optimiser=sgd with it, given {optimiser}; take nesterov=false")
+            raise UsageError(f"trainer.nesterov is of sgd, not of {optimiser}; add trainer.nesterov=false")
         self.steps = steps
         self.batch = batch
         self.lr = lr

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from tda.backbones.base import Backbone, Network, perceptron, resident, standardise
 from tda.backbones.caffe_lenet import CaffeLeNet
 from tda.backbones.ganin import LeNet, SVHNNet
 from tda.backbones.given import Given
+from tda.backbones.mcd_lenet import MCDLeNet
 from tda.backbones.pixels import Pixels
 
 
@@ -98,6 +99,43 @@ def test_torchvision_imports_beside_any_build_of_torch() -> None:
     from tda.vision import torchvision
 
     assert torchvision.models.resnet18(weights=None).fc.out_features == 1000
+
+
+@pytest.mark.parametrize("hidden", [None, [7]])
+def test_the_lenet_of_mcd_is_its_layers_one_after_another(hidden: list[int] | None) -> None:
+    torch.manual_seed(0)
+    backbone = MCDLeNet(size=28, bottleneck=None, hidden=[6, 5], discriminator=[100], dropout=0.5)
+    predictor = backbone.predictor(backbone.width, 3, hidden)
+    x = torch.from_numpy(images(size=28))
+    backbone(x)
+    predictor(backbone(x))
+    backbone.eval()
+    predictor.eval()
+
+    first, normalised, _, _, second, renormalised, *_ = backbone.convolutions
+    seen = F.max_pool2d(F.relu(by_its_statistics(normalised, first(2 * (x.float() / 255).mean(3).unsqueeze(1)))), 2)
+    seen = F.max_pool2d(F.relu(by_its_statistics(renormalised, second(seen))), 2).flatten(1)
+    assert seen.shape[1] == backbone.width == 48 * 4 * 4
+    torch.testing.assert_close(backbone(x), seen)
+
+    *inner, last = (layer for layer in predictor if isinstance(layer, nn.Linear))
+    norms = [layer for layer in predictor if isinstance(layer, nn.BatchNorm1d)]
+    assert [layer.out_features for layer in inner] == (hidden or [6, 5])
+    for layer, norm in zip(inner, norms, strict=True):
+        seen = F.relu(by_its_statistics(norm, layer(seen)))
+    torch.testing.assert_close(predictor(backbone(x)), last(seen))
+    assert [layer.p for layer in predictor if isinstance(layer, nn.Dropout)] == [0.5] * (len(inner) + 1)
+    assert isinstance(predictor[0], nn.Dropout)
+
+
+def by_its_statistics(norm: nn.Module, x: Tensor) -> Tensor:
+    """Batch normalisation in use: (x - mean) / sqrt(variance + eps) of each channel, its scale and shift being 1 and 0."""
+    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked > 0
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    return (x - norm.running_mean.view(shape)) / (norm.running_var.view(shape) + norm.eps).sqrt()
 
 
 def test_the_lenet_of_caffe_is_its_layers_one_after_another() -> None:
