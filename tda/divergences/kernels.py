@@ -99,6 +99,11 @@ def median_gamma(X: np.ndarray, Y: np.ndarray, *, at_most: int = 1000) -> float:
     return 1 / (2 * median)
 
 
+def candidate_gammas(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """Return the gammas (5,) that cross-validation chooses from: 1/16, 1/4, 1, 4 and 16 times `median_gamma`."""
+    return median_gamma(X, Y) * 4.0 ** np.arange(-2, 3)
+
+
 @remembered
 def median_distance(X: np.ndarray) -> tuple[np.ndarray]:
     """Return the median of ||a - b||^2 over the pairs of the rows of X (n, d): ()."""

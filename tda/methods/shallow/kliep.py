@@ -6,10 +6,8 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 from scipy.optimize import fmin_l_bfgs_b
 
-from tda.divergences.kernels import median_gamma, squared_distances
+from tda.divergences.kernels import candidate_gammas, squared_distances
 from tda.methods.shallow.base import Reweighter, ShallowMethod
-
-WIDTHS = 4.0 ** np.arange(-2, 3)
 
 
 class KLIEP(Reweighter):
@@ -82,7 +80,7 @@ class KLIEP(Reweighter):
             parts = [(target[fold != f], target[fold == f]) for f in range(folds)]
             return float(np.mean([np.mean(_log(test @ mixture(kept, mean))) for kept, test in parts]))
 
-        self.gamma_ = float(max(median_gamma(Xs, Xt) * WIDTHS, key=held_out)) if self.gamma is None else self.gamma
+        self.gamma_ = float(max(candidate_gammas(Xs, Xt), key=held_out)) if self.gamma is None else self.gamma
         source = np.exp(-self.gamma_ * to_source)
         weights: np.ndarray = source @ mixture(np.exp(-self.gamma_ * to_target), source.mean(axis=0))
         return weights

@@ -4,10 +4,9 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 from scipy.linalg import eigh
 
-from tda.divergences.kernels import median_gamma, squared_distances
+from tda.divergences.kernels import candidate_gammas, squared_distances
 from tda.methods.shallow.base import Reweighter, ShallowMethod
 
-WIDTHS = 4.0 ** np.arange(-2, 3)
 RIDGES = 10.0 ** np.arange(-3, 2)
 
 
@@ -74,7 +73,7 @@ class ULSIF(Reweighter):
         orders = [draw.permutation(len(X)) for X in (Xs, Xt)]
         chosen = Xt[orders[1][: self.centres]]
         to_source, to_target = squared_distances(Xs, chosen), squared_distances(Xt, chosen)
-        gammas = median_gamma(Xs, Xt) * WIDTHS if self.gamma is None else np.array([self.gamma])
+        gammas = candidate_gammas(Xs, Xt) if self.gamma is None else np.array([self.gamma])
         ridges = RIDGES if self.ridge is None else np.array([self.ridge])
         best = np.inf
         for gamma in gammas:
