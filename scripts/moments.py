@@ -18,7 +18,7 @@ from torch import Tensor
 from tda.config import Sweep
 from tda.divergences.batch import cmd, coral, mean_distance2
 from tda.methods.shallow.coral import recoloured
-from tda.run import prepared
+from tda.run import limited, prepared
 from tda.task import Task
 from tda.trainer import Learner
 
@@ -37,9 +37,11 @@ def trained(overrides: Sequence[str]) -> Iterator[tuple[Learner, Task]]:
     """Yield source-only's network, trained on each task, and the task."""
     first = ["experiment=office31_frozen_zoo", "method=source_only", "seed=0", "task=A-W,D-A"]
     for cell in Sweep([*first, *overrides]).cells:
-        learner, task = prepared(cell.config, "cpu")
+        config = cell.config
+        learner, task = prepared(config, "cpu")
         assert isinstance(learner, Learner)
-        yield learner.fit(task.source.x, task.source.y, task.target.x), task
+        with limited(config.runtime.threads):
+            yield learner.fit(task.source.x, task.source.y, task.target.x), task
 
 
 def between(one: Tensor, other: Tensor, distance: Callable[[Tensor, Tensor], Tensor], draw: torch.Generator) -> float:

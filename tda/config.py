@@ -367,7 +367,7 @@ class Sweep:
                 row = without(choice, "task=")
                 if row not in rows or rows[row].task_matters:
                     rows[row] = self._row(choice, datasets)
-                task = next((str(parsed(o)[1]) for o in choice if o.startswith("task=")), rows[row].task)
+                task = next((str(parsed(o).value()) for o in choice if o.startswith("task=")), rows[row].task)
                 self.cells.append(rows[row].cell(choice, task))
             self.cells = part_of(self.cells, self.master.shard)
 
@@ -536,24 +536,19 @@ def is_value(override: str) -> bool:
     return not composes and not (folder("conf") / key).is_dir()
 
 
-def sweeps(override: str) -> bool:
-    """Return whether an override gives a key more than one value."""
-    (one,) = OverridesParser.create().parse_overrides([override])
-    return one.is_sweep_override()
-
-
 @cache
-def parsed(override: str) -> tuple[str, Any]:
-    """Return the key and the value that an override means."""
+def parsed(override: str) -> Override:
+    """Return what an override means: its key, its value or values."""
     (one,) = OverridesParser.create().parse_overrides([override])
-    return one.key_or_group, one.value()
+    return one
 
 
 def set_values(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Set the plain values among `overrides` in a composed config, and return it."""
     for override in overrides:
         if is_value(override):
-            OmegaConf.update(config, *parsed(override))
+            meant = parsed(override)
+            OmegaConf.update(config, meant.key_or_group, meant.value())
     return config
 
 

@@ -120,12 +120,12 @@ def show(arguments: Sequence[str], typed: Sequence[str]) -> None:
     """Let Hydra answer its own flags: ``--cfg``, ``--info``, ``--hydra-help``; `typed` is what errors speak of."""
     import hydra
 
-    from tda.config import sweeps, usage_errors
+    from tda.config import parsed, usage_errors
     from tda.run import main as run_cell
 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = ["tda run", *arguments]
     with usage_errors(typed):
-        if swept := [override for override in typed if sweeps(override)]:
+        if swept := [override for override in typed if parsed(override).is_sweep_override()]:
             raise UsageError(f"the configuration of one cell is shown; give {swept[0].partition('=')[0]} one value")
         hydra.main(config_path=str(folder("conf")), config_name="config", version_base=None)(run_cell)()
