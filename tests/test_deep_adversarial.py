@@ -46,12 +46,9 @@ CLASSES, WIDTH = 3, 4
 
 def prepared(method: DeepMethod) -> DeepMethod:
     torch.manual_seed(0)
-    backbone = Pixels(size=16, bottleneck=WIDTH, hidden=[5], discriminator=[7])
+    backbone = Given(bottleneck=WIDTH, hidden=[5], discriminator=[7])
     backbone.width = 8
-    network = Network(backbone, classes=CLASSES)
-    network.backbone = nn.Identity()  # type: ignore[assignment]
-    network.backbone.discriminator, network.backbone.hidden = (7,), (5,)  # type: ignore[assignment]
-    method.prepare(network)
+    method.prepare(Network(backbone, classes=CLASSES))
     return method
 
 
