@@ -100,19 +100,10 @@ def test_the_listing_draws_the_initial_weights_that_the_book_prints() -> None:
 
 @pytest.mark.parametrize(("side_branch", "same"), [(True, True), (False, False)])
 def test_over_frozen_features_a_side_branch_is_source_only(side_branch: bool, same: bool) -> None:
-    settings = {"augment": None, "balanced": False, "watch_every": 0, "precision": "fp32", "nesterov": False}
-    trainer = Trainer(
-        steps=30,
-        batch=24,
-        lr=0.5,
-        alpha=0,
-        beta=0.75,
-        optimiser="sgd",
-        momentum=0.9,
-        weight_decay=0,
-        seed=0,
-        **settings,
-    )
+    settings = {
+        "augment": None, "balanced": False, "watch_every": 0, "precision": "fp32", "optimiser": "sgd", "nesterov": False,
+    }  # fmt: skip
+    trainer = Trainer(steps=30, batch=24, lr=0.5, alpha=0, beta=0.75, momentum=0.9, weight_decay=0, seed=0, **settings)
     draw = np.random.default_rng(0)
     Xs, ys, Xt = draw.normal(size=(40, 7)), np.arange(40) % 3, draw.normal(size=(30, 7)) + 1
 
