@@ -13,8 +13,8 @@ def unknown(kind: str, given: object, choices: Iterable[str]) -> UsageError:
 
     Examples
     --------
-    >>> print(unknown("task of digits", "O-X", ["O-P", "O-S"]))
-    'O-X' is not a task of digits; did you mean 'O-P'? Choose from: O-P, O-S
+    >>> print(unknown("task of digits", "OP", ["O-P", "O-S"]))
+    'OP' is not a task of digits; did you mean 'O-P'? Choose from: O-P, O-S
     """
     names = sorted(map(str, choices))
     near = get_close_matches(str(given), names, n=1, cutoff=0.5)

@@ -63,6 +63,12 @@ class Backbone(nn.Module, ABC):
         """Build a label predictor on `width` features; `hidden` are its hidden layers' widths, None for its own."""
         return perceptron(width, *(self.hidden if hidden is None else hidden), classes)
 
+    def domain_classifier(
+        self, width: int, hidden: Sequence[int] | None = None, *, dropout: float = 0.0
+    ) -> nn.Sequential:
+        """Build what tells two domains apart by `width` numbers, in one logit; `hidden` as in `predictor`."""
+        return perceptron(width, *(self.discriminator if hidden is None else hidden), 1, dropout=dropout)
+
 
 class Network(nn.Module):
     """Backbone, bottleneck and head; what a deep method trains.

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from tda.backbones.base import Network, perceptron
+from tda.backbones.base import Network
 from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
 from tda.methods.deep.dann import domain_loss
 
@@ -72,9 +72,8 @@ class ADDA(DeepMethod):
     def prepare(self, network: Network) -> None:
         """Build the domain classifier, and the place where the source's encoder will be kept."""
         super().prepare(network)
-        hidden = network.backbone.discriminator if self.hidden is None else self.hidden
         self.require_encoder()
-        self.discriminator = perceptron(network.width, *hidden, 1)
+        self.discriminator = network.backbone.domain_classifier(network.width, self.hidden)
         self.source_encoder = deepcopy(self.encoder).requires_grad_(False)
 
     def embed(self, x: Tensor, domain: DomainName) -> Tensor:

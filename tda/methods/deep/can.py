@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from tda.backbones.base import Network, Output, perceptron
+from tda.backbones.base import Network, Output
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 from tda.methods.deep.dann import domain_loss
 from tda.methods.deep.reversal import ramp, reverse_gradient
@@ -79,12 +79,11 @@ class CAN(DeepMethod):
     def prepare(self, network: Network) -> None:
         """Find the backbone's blocks, and build a domain classifier on each and on the features."""
         super().prepare(network)
-        hidden = network.backbone.discriminator if self.hidden is None else self.hidden
         self.blocks = Blocks(network.backbone)
         widths = self.blocks.widths(network.backbone.size)
-        self.collaborators = nn.ModuleList(perceptron(width, *hidden, 1) for width in widths)
+        self.collaborators = nn.ModuleList(network.backbone.domain_classifier(width, self.hidden) for width in widths)
         self.shares = nn.Parameter(torch.zeros(len(widths)))
-        self.discriminator = perceptron(network.width, *hidden, 1)
+        self.discriminator = network.backbone.domain_classifier(network.width, self.hidden)
         self.register_buffer("accuracy", torch.tensor(0.0))
 
     def objectives(self, batch: Batch) -> Iterator[Objective]:

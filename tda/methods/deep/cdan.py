@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
-from tda.backbones.base import Network, Output, perceptron
+from tda.backbones.base import Network, Output
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.bsp import spectral_penalty
 from tda.methods.deep.reversal import ramp, reverse_gradient
@@ -89,9 +89,8 @@ class CDAN(DeepMethod):
         if self.random_dim:
             self.register_buffer("random_features", torch.randn(network.width, self.random_dim))
             self.register_buffer("random_classes", torch.randn(network.classes, self.random_dim))
-        hidden = network.backbone.discriminator if self.hidden is None else self.hidden
         width = self.random_dim or network.width * network.classes
-        self.discriminator = perceptron(width, *hidden, 1, dropout=self.dropout)
+        self.discriminator = network.backbone.domain_classifier(width, self.hidden, dropout=self.dropout)
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the domain classifier's loss, its gradient reversed on the way to features and weights."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from tda.backbones.base import Network, Output, normal, perceptron
+from tda.backbones.base import Network, Output, normal
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.bsp import spectral_penalty
 from tda.methods.deep.reversal import ramp, reverse_gradient
@@ -78,8 +78,7 @@ class DANN(DeepMethod):
     def prepare(self, network: Network) -> None:
         """Build the domain classifier on the network's features."""
         super().prepare(network)
-        hidden = network.backbone.discriminator if self.hidden is None else self.hidden
-        self.discriminator = perceptron(network.width, *hidden, 1, dropout=self.dropout)
+        self.discriminator = network.backbone.domain_classifier(network.width, self.hidden, dropout=self.dropout)
         if self.initial_std is not None:
             inner_std, last_std = self.initial_std
             *inner, last = (layer for layer in self.discriminator if isinstance(layer, nn.Linear))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
-from tda.backbones.base import Network, perceptron
+from tda.backbones.base import Network
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 from tda.methods.deep.dann import domain_loss
 
@@ -44,8 +44,7 @@ class DomainConfusion(DeepMethod):
     def prepare(self, network: Network) -> None:
         """Build the domain classifier on the network's features."""
         super().prepare(network)
-        hidden = network.backbone.discriminator if self.hidden is None else self.hidden
-        self.discriminator = perceptron(network.width, *hidden, 1)
+        self.discriminator = network.backbone.domain_classifier(network.width, self.hidden)
 
     def objectives(self, batch: Batch) -> Iterator[Objective]:
         """Yield the domain classifier's loss, then the network's, on one forward pass of the network."""

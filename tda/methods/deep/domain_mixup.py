@@ -8,7 +8,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.distributions import Beta
 
-from tda.backbones.base import Network, Output, perceptron
+from tda.backbones.base import Network, Output
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.reversal import ramp, reverse_gradient
 
@@ -65,8 +65,7 @@ class DomainMixup(DeepMethod):
     def prepare(self, network: Network) -> None:
         """Build the domain classifier on the network's features."""
         super().prepare(network)
-        hidden = network.backbone.discriminator if self.hidden is None else self.hidden
-        self.discriminator = perceptron(network.width, *hidden, 1)
+        self.discriminator = network.backbone.domain_classifier(network.width, self.hidden)
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the domain classifier's loss on both domains and between them, reversed on the way to the features."""

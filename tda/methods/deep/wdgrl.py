@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from tda.backbones.base import Network, perceptron
+from tda.backbones.base import Network
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 
 
@@ -55,8 +55,7 @@ class WDGRL(DeepMethod):
     def prepare(self, network: Network) -> None:
         """Build the critic on the network's features."""
         super().prepare(network)
-        hidden = network.backbone.discriminator if self.hidden is None else self.hidden
-        self.critic = perceptron(network.width, *hidden, 1)
+        self.critic = network.backbone.domain_classifier(network.width, self.hidden)
 
     def objectives(self, batch: Batch) -> Iterator[Objective]:
         """Yield the critic's loss k times, then the network's, all on one forward pass of the network."""
