@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from hydra import compose
 from sklearn.metrics import log_loss
 from torch import Tensor, nn
+from torch.distributions import Beta
 
 from tda.backbones.base import Network, Output, perceptron
 from tda.backbones.ganin import LeNet
@@ -34,13 +35,14 @@ from tda.methods.deep.mdd import MDD, disagreement
 from tda.methods.deep.reversal import ramp
 from tda.methods.deep.wdgrl import WDGRL, gradient_penalty
 from tests.test_methods import easy_shift, estimator
+from tests.test_trainer import noting
 
 NAMES = [
     "adda", "adda_confusion", "adda_minimax", "bsp_cdan", "bsp_dann", "can", "cdan", "cdan_e", "daan",
     "domain_confusion", "domain_mixup", "ican", "mada", "mcd", "mdd", "rman", "wdgrl",
 ]  # fmt: skip
 RAMP: dict[str, Any] = {"weight": 1.0, "gamma": 10.0, "height": 0.7, "hidden": [6]}
-PHASES: dict[str, Any] = {"weight": 1.0, "pretraining": 0.5, "hidden": [6]}
+PHASES: dict[str, Any] = {"weight": 0.3, "pretraining": 0.5, "hidden": [6]}
 CLASSES, WIDTH = 3, 4
 
 
@@ -176,13 +178,18 @@ class TestCDAN:
         certain = certainties(torch.tensor([[0.0, 0.0, 0.0], [1000.0, 0.0, 0.0]]))
         torch.testing.assert_close(certain, torch.tensor([1 + 1 / 3, 2.0]))
 
-    def test_the_weights_draw_predictions_too_but_the_map_does_not(self) -> None:
-        for entropy in (False, True):
-            source, target = outputs()
-            prepared(CDAN(**RAMP, entropy=entropy, random_dim=None, bsp=0.0)).alignment(
-                source, target, batch()
-            ).backward()
-            assert (source.logits.grad is not None) == entropy
+    def test_the_weights_draw_predictions_too_in_reverse_but_the_map_does_not(self) -> None:
+        source, target = outputs()
+        prepared(CDAN(**RAMP, entropy=False, random_dim=None, bsp=0.0)).alignment(source, target, batch()).backward()
+        assert source.logits.grad is None
+        method = prepared(CDAN(**RAMP, entropy=True, random_dim=None, bsp=0.0))
+        (found,) = torch.autograd.grad(method.alignment(source, target, batch()), source.logits)
+        weights = certainties(source.logits)
+        with torch.no_grad():
+            joint = method.joint(source.features, source.logits.softmax(1))  # type: ignore[operator]
+            wrong = F.softplus(method.discriminator(joint)).squeeze(1)  # type: ignore[operator]
+        (plain,) = torch.autograd.grad((weights * wrong).sum() / weights.sum().detach() / 2, source.logits)
+        torch.testing.assert_close(found, -0.7 * tanh(1.0) * plain)
 
 
 class TestADDA:
@@ -235,6 +242,27 @@ class TestADDA:
         assert len(source.unique(dim=0)) > 50
         torch.testing.assert_close(source.mean(0), target.mean(0), atol=0.15, rtol=0)
 
+    def test_losses_of_the_second_phase_are_the_papers(self) -> None:
+        method = prepared(ADDA(**PHASES, loss="gan"))
+        assert isinstance(method, ADDA)
+        stepped(method, method.objectives(batch(progress=0.6)))
+        data = batch(progress=0.7)
+        telling, fooling = method.objectives(data)
+        said = method.discriminator(torch.cat([method.encoder(data.xt), method.source_encoder(data.xs)])).squeeze(1)
+        torch.testing.assert_close(telling.loss, domain_loss(said, 6))
+        torch.testing.assert_close(fooling.loss, 0.3 * encoder_loss(said[:6], "gan"))
+
+    def test_each_domain_is_described_by_its_own_encoder_once_there_are_two(self) -> None:
+        method, data = prepared(ADDA(**PHASES, loss="gan")), batch()
+        assert isinstance(method, ADDA)
+        stepped(method, method.objectives(batch(progress=0.1)))
+        torch.testing.assert_close(method.embed(data.xs, "source"), method.encoder(data.xs))
+        stepped(method, method.objectives(batch(progress=0.6)))
+        source, target = (method.embed(data.xt, domain) for domain in ("source", "target"))
+        torch.testing.assert_close(source, method.source_encoder(data.xt))
+        torch.testing.assert_close(target, method.encoder(data.xt))
+        assert not torch.allclose(source, target)
+
     def test_fooling_makes_the_target_look_like_the_source(self) -> None:
         method = prepared(ADDA(**PHASES, loss="gan"))
         assert isinstance(method, ADDA)
@@ -258,7 +286,7 @@ def test_without_an_encoder_to_train_there_is_a_clear_word(method: DeepMethod) -
 
 class TestMCD:
     def method(self) -> MCD:
-        method = prepared(MCD(weight=1.0, generator_steps=3, hidden=[5]))
+        method = prepared(MCD(weight=0.3, generator_steps=3, hidden=[5]))
         assert isinstance(method, MCD)
         return method
 
@@ -276,7 +304,17 @@ class TestMCD:
         assert b.train == (method.network.head, method.second)
         assert all(method.network.head not in objective.train for objective in c)
         assert c[-1].terms["discrepancy"] < c[0].terms["discrepancy"]
-        assert b.loss.item() == pytest.approx((b.terms["classification"] - b.terms["discrepancy"]).item(), rel=1e-6)
+
+    def test_losses_of_the_steps_are_the_papers(self) -> None:
+        method, data = self.method(), batch()
+        a, b, *c = method.objectives(data)
+        source, target = method.network(data.xs), method.network(data.xt)
+        classification = F.cross_entropy(source.logits, data.ys)
+        classification = classification + F.cross_entropy(method.second(source.features), data.ys)
+        apart = discrepancy(target.logits, method.second(target.features))
+        torch.testing.assert_close(a.loss, classification)
+        torch.testing.assert_close(b.loss, classification - 0.3 * apart)
+        torch.testing.assert_close([objective.loss for objective in c], [0.3 * apart] * 3)
 
     def test_both_heads_are_scored(self) -> None:
         method, x = self.method().eval(), batch().xt
@@ -331,6 +369,14 @@ class TestClassDiscriminators:
         plain = sum(log_loss([0] * 5 + [1] * 6, torch.sigmoid(row).detach().numpy()) for row in said)
         assert method.alignment(source, target, batch()).item() == pytest.approx(plain, rel=1e-5)
 
+    @pytest.mark.parametrize("method", [MADA(**RAMP), DAAN(**RAMP, memory=0.0)], ids=["mada", "daan"])
+    def test_no_gradient_flows_through_the_predictions(self, method: DeepMethod) -> None:
+        source, target = outputs()
+        prepared(method).alignment(source, target, batch()).backward()
+        assert source.features.grad is not None
+        assert source.logits.grad is None
+        assert target.logits.grad is None
+
 
 class TestDAAN:
     def test_dynamic_factor_weighs_distances(self) -> None:
@@ -345,24 +391,43 @@ class TestDAAN:
         local = torch.tensor([log(2) / 2, 5.0])
         assert dynamic_factor(torch.tensor(log(2) / 2), local).item() == pytest.approx(1 / 1.5)
 
-    def test_alignment_lies_between_danns_and_madas(self) -> None:
-        method = prepared(DAAN(**RAMP, memory=0.0))
+    @pytest.mark.parametrize("memory", [0.0, 0.6])
+    def test_alignment_lies_between_danns_and_madas_by_the_losses_remembered(self, memory: float) -> None:
+        """Before the first step both domains look alike: losses of log 2."""
+        method = prepared(DAAN(**RAMP, memory=memory))
+        assert isinstance(method, DAAN)
         source, target = outputs()
         loss = method.alignment(source, target, batch()).item()
         features, logits = (torch.cat(pair) for pair in zip(source, target, strict=True))
-        overall = domain_loss(method.everywhere(features).squeeze(1), 5)  # type: ignore[operator]
-        said = method.classwise(features, logits)  # type: ignore[operator]
-        local = torch.stack([domain_loss(row, 5) for row in said])
-        omega = dynamic_factor(overall, local).item()
+        overall = domain_loss(method.everywhere(features).squeeze(1), 5)
+        local = torch.stack([domain_loss(row, 5) for row in method.classwise(features, logits)])
+        remembered = [memory * log(2) + (1 - memory) * seen.detach() for seen in (overall, local)]
+        torch.testing.assert_close([method.global_loss, method.local_losses], remembered)
+        omega = dynamic_factor(*remembered).item()
         assert loss == pytest.approx(((1 - omega) * overall + omega * local.sum()).item(), rel=1e-5)
 
 
 class TestWDGRL:
-    def test_penalty_of_a_linear_critic_is_its_norms_distance_from_one(self) -> None:
-        critic = nn.Linear(WIDTH, 1)
-        source, target = (half.features for half in outputs(6, 6))
-        expected = (critic.weight.norm() - 1).square()
-        torch.testing.assert_close(gradient_penalty(critic, source, target), expected)
+    def test_penalty_is_of_slopes_at_both_domains_and_between_them(self) -> None:
+        """Of half the squared norm the slope at a point is the point."""
+        source, target = (half.features.detach() for half in outputs(6, 6))
+        torch.manual_seed(0)
+        found = gradient_penalty(lambda x: x.square().sum(1) / 2, source, target)  # type: ignore[arg-type]
+        torch.manual_seed(0)
+        points = torch.cat([source, target, torch.lerp(target, source, torch.rand(6, 1))])
+        torch.testing.assert_close(found, (points.norm(dim=1) - 1).square().mean())
+
+    def test_the_critic_maximises_the_distance_under_its_penalty_and_the_network_minimises_it(self) -> None:
+        method, data = prepared(WDGRL(weight=0.7, penalty=3.0, critic_steps=1, hidden=[6])), batch()
+        assert isinstance(method, WDGRL)
+        torch.manual_seed(0)
+        critic, last = method.objectives(data)
+        source, target = method.pair(data)
+        distance = method.critic(source.features).mean() - method.critic(target.features).mean()
+        torch.manual_seed(0)
+        slope = gradient_penalty(method.critic, source.features.detach(), target.features.detach())
+        torch.testing.assert_close(critic.loss, 3 * slope - distance)
+        torch.testing.assert_close(last.loss, F.cross_entropy(source.logits, data.ys) + 0.7 * distance)
 
     def test_critic_takes_its_steps_before_the_network_takes_one(self) -> None:
         method = prepared(WDGRL(weight=1.0, penalty=10.0, critic_steps=3, hidden=[6]))
@@ -383,12 +448,16 @@ class TestDomainConfusion:
         assert indifference(said).item() == pytest.approx(plain, rel=1e-6)
 
     def test_steps(self) -> None:
-        method = prepared(DomainConfusion(weight=0.5, hidden=[6]))
-        telling, confusing = stepped(method, method.objectives(batch()))
+        method, data = prepared(DomainConfusion(weight=0.5, hidden=[6])), batch()
+        assert isinstance(method, DomainConfusion)
+        telling, confusing = method.objectives(data)
         assert telling.train == (method.discriminator,)
         assert confusing.train == (method.network,)
-        terms = confusing.terms
-        assert confusing.loss.item() == pytest.approx((terms["classification"] + 0.5 * terms["confusion"]).item())
+        source, target = method.pair(data)
+        said = method.discriminator(torch.cat([source.features, target.features])).squeeze(1)
+        torch.testing.assert_close(telling.loss, domain_loss(said, 6))
+        expected = F.cross_entropy(source.logits, data.ys) + 0.5 * indifference(said)
+        torch.testing.assert_close(confusing.loss, expected)
 
 
 class TestCAN:
@@ -454,6 +523,28 @@ class TestCAN:
             (after,) = method.objectives(data)
             assert sign * (after.terms[name] - before.terms[name]).item() > 0
 
+    def test_loss_weighs_each_block_by_its_share(self) -> None:
+        method, data = self.method(), self.images()
+        method.shares.data = torch.tensor([0.5, -1.0])
+        (objective,) = method.objectives(data)
+        source, target = method.pair(data)
+        told = zip(method.collaborators, method.blocks.read(), strict=True)
+        first, second = (domain_loss(collaborator(pooled).squeeze(1), 6) for collaborator, pooled in told)
+        share = 1 / (1 + exp(-1.5))
+        said = method.discriminator(torch.cat([source.features, target.features])).squeeze(1)
+        expected = F.cross_entropy(source.logits, data.ys) + 0.8 * domain_loss(said, 6)
+        torch.testing.assert_close(objective.loss, expected + 0.1 * (share * first + (1 - share) * second))
+
+    def test_blocks_learn_as_far_as_the_ramp_goes_and_their_shares_from_the_start(self) -> None:
+        data, slopes = self.images(progress=0.0), []
+        for collaboration in (0.0, 5.0):
+            method: Any = self.method(collaboration=collaboration)
+            (objective,) = method.objectives(data)
+            first = method.network.backbone.convolutions[0].weight
+            slopes.append(torch.autograd.grad(objective.loss, [first, method.shares]))
+        torch.testing.assert_close(slopes[0][0], slopes[1][0])
+        assert slopes[1][1].abs().sum() > 0
+
     def test_selected_samples_join_the_cross_entropy(self) -> None:
         method = self.method(pseudo_after=0.0)
         source, target = outputs(6, 6)
@@ -483,8 +574,13 @@ class TestDomainMixup:
     def test_loss_is_the_mean_of_four(self, monkeypatch: pytest.MonkeyPatch) -> None:
         method = prepared(DomainMixup(**RAMP, alpha=2.0))
         method.eval()
-        share = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9, 0.2])
-        monkeypatch.setattr("torch.distributions.Beta.sample", lambda self, shape: share)
+        share, drawn = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9, 0.2]), []
+
+        def sample(of: Beta, shape: Any) -> Tensor:
+            drawn.append((of.concentration0.item(), of.concentration1.item()))
+            return share
+
+        monkeypatch.setattr(Beta, "sample", sample)
         data = batch()
         source, target = method.pair(data)
         total = torch.tensor(0.0)
@@ -495,6 +591,7 @@ class TestDomainMixup:
                 said = method.discriminator(f)  # type: ignore[operator]
                 total = total + (label * binary(said, True) + (1 - label) * binary(said, False)).squeeze() / 24
         torch.testing.assert_close(method.alignment(source, target, data), total)
+        assert drawn == [(2.0, 2.0)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -503,7 +600,10 @@ def test_trains_under_bfloat16(name: str) -> None:
         config = compose("config", [f"method={name}", "task=O-P", "backbone=pixels"])
     data = easy_shift()
     learner: Any = estimator(config, precision="bf16", steps=6)
+    seen: list[torch.dtype] = []
+    learner.method = noting(learner.method, seen)
     assert np.isfinite(learner.fit(data.Xs, data.ys, data.Xt).logits(data.Xt)).all()
+    assert set(seen) == {torch.bfloat16}
     assert {p.dtype for p in learner.method_.parameters()} == {torch.float32}
 
 

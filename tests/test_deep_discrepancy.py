@@ -9,6 +9,7 @@ import numpy as np
 import ot
 import pytest
 import torch
+import torch.nn.functional as F
 from omegaconf import OmegaConf
 from scipy.optimize import minimize
 from torch import Tensor
@@ -34,10 +35,11 @@ from tda.methods.deep.rtn import RTN
 from tda.methods.deep.swd import SWD
 from tda.methods.deep.two_stream import TwoStream
 from tda.methods.deep.wdan import WDAN
+from tda.methods.shallow.bda import balance
 from tda.resources import folder
 from tda.trainer import Learner, Trainer
 from tests.test_methods import easy_shift
-from tests.test_trainer import SETTINGS
+from tests.test_trainer import SETTINGS, noting
 
 
 def pair(ns: int = 7, nt: int = 5, d: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -179,7 +181,7 @@ class TestDiscrepancies:
         torch.manual_seed(3)
         found = losses.sliced_wasserstein2(S, T, projections=20)
         torch.manual_seed(3)
-        directions = torch.nn.functional.normalize(torch.randn(3, 20), dim=0)
+        directions = F.normalize(torch.randn(3, 20), dim=0)
         expected = ot.sliced_wasserstein_distance(S.numpy(), T.numpy(), p=2, projections=directions.numpy()) ** 2
         assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
@@ -237,13 +239,31 @@ class TestMethods:
         np.testing.assert_array_equal(kernel_weights(-d, Q), np.ones(5))
         assert kernel_weights(np.array([1.0, 1e-9]), np.diag([1.0, 5.0]))[1] == pytest.approx(0, abs=1e-6)
 
-    def test_learned_weights_are_those_of_the_statistics_seen(self) -> None:
+    @pytest.mark.parametrize("estimate", ["linear", "quadratic"])
+    def test_learned_weights_are_those_of_the_statistics_seen(self, estimate: Any) -> None:
+        method = prepared(DAN(weight=1.0, kernels=3, layers=["features"], estimate=estimate, learned_weights=True))
+        seen = []
+        for seed in (0, 1, 2):
+            S, T = pair(8, 8, seed=seed)
+            T = T + 1
+            seen.append(losses.quadruples(S, T, 3).double().numpy())
+            found = method.alignment(Output(S, S), Output(T, T), outputs()[2])
+        h = np.concatenate(seen, axis=1)
+        beta = kernel_weights(h.mean(1), np.cov(h, bias=True))
+        assert beta.max() > 1.5
+        width = mean_width(torch.cat([S, T]))
+        each = [double_sum(kernel(width * 2.0**u, 1), S, T) for u in (1, 0, -1)]
+        plain = np.array(each) if estimate == "quadratic" else seen[-1].mean(1)
+        assert float(found) == pytest.approx(float(plain @ beta), rel=1e-3)
+
+    def test_statistics_are_averaged_over_the_last_hundred_steps_or_so(self) -> None:
         source, target, batch = outputs()
         method = DAN(weight=1.0, kernels=3, layers=["features"], estimate="linear", learned_weights=True)
-        found = prepared(method).alignment(source, target, batch)
-        h = losses.quadruples(source.features, target.features, 3).double()
-        beta = kernel_weights(h.mean(1).numpy(), np.cov(h.numpy(), bias=True))
-        assert float(found) == pytest.approx(float(h.mean(1).numpy() @ beta), rel=1e-4)
+        prepared(method)
+        method.steps = 1000
+        method.alignment(source, target, batch)
+        h = losses.quadruples(source.features, target.features, 3)
+        torch.testing.assert_close(method.moments[0, 0], 0.01 * h.mean(1))
 
     def test_deep_coral_reads_the_layer_that_it_is_told(self) -> None:
         source, target, batch = outputs()
@@ -270,6 +290,16 @@ class TestMethods:
         local = DSAN(weight=0.5, gamma=10.0, kernels=5).alignment(source, target, batch)
         torch.testing.assert_close(local, height * losses.local_mmd2(*source[:1], target.features, batch.ys, q))
 
+    def test_jan_a_aligns_what_its_layers_make_of_features_and_predictions(self) -> None:
+        source, target, batch = outputs()
+        method = JAN(weight=1.0, gamma=10.0, kernels=5, output_width=1.68, adversarial=True)
+        prepared(method)
+        one, other = method.theta
+        seen = [[one(o.features), other(o.logits.softmax(1))] for o in (source, target)]
+        joint = losses.joint_mmd2(*seen, kernels=[5, 1], widths=[None, 1.68])
+        height = 2 / (1 + exp(-10 * 0.3)) - 1
+        torch.testing.assert_close(method.alignment(source, target, batch), height * joint)
+
     def test_no_gradient_flows_through_the_pseudo_labels_of_dsan(self) -> None:
         source, target, batch = outputs()
         target.logits.requires_grad_()
@@ -283,9 +313,7 @@ class TestMethods:
         layer = Adversary(3, 2)
         value = layer(x).square().sum()
         ours = torch.autograd.grad(value, [x, layer.weight, layer.bias])
-        plain = torch.autograd.grad(
-            torch.nn.functional.linear(x, layer.weight, layer.bias).square().sum(), [x, layer.weight, layer.bias]
-        )
+        plain = torch.autograd.grad(F.linear(x, layer.weight, layer.bias).square().sum(), [x, layer.weight, layer.bias])
         torch.testing.assert_close(ours[0], plain[0])
         torch.testing.assert_close(ours[1], -plain[1])
         torch.testing.assert_close(ours[2], -plain[2])
@@ -300,13 +328,18 @@ class TestLaterMethods:
         assert float(found) == pytest.approx(expected, abs=1e-6)
 
     def test_wdan_weighs_the_source_by_the_ratio_of_the_class_priors(self) -> None:
+        """The target's counts the last word on each sample."""
         source, target, _ = outputs()
-        ys, it = torch.tensor([0, 0, 0, 0, 1, 1, 2, 3]), torch.tensor([9, 1, 2, 3, 4, 5, 6, 7])
+        ys = torch.tensor([0, 0, 0, 0, 1, 1, 2, 3])
         method = prepared(WDAN(weight=1.0, pseudo=0.5, kernels=5))
-        method.begin(source.features, ys, torch.zeros(10, 3))  # samples 0 and 8 are in no batch
-        found = method.alignment(source, target, Batch(source.features, ys, target.features, it, 0.0))
-        said = target.logits.argmax(1)
-        prior = np.array([(float((said == c).sum()) + 2 * 0.25) / 10 for c in range(4)])
+        method.begin(source.features, ys, torch.zeros(10, 3))
+        guesses = np.full((10, 4), 0.25)  # sample 8 is in no batch
+        for logits, it in ((-target.logits, [5, 3, 0, 9, 1, 2, 7, 4]), (target.logits, [9, 1, 2, 0, 4, 5, 6, 7])):
+            now = Batch(source.features, ys, target.features, torch.tensor(it), 0.0)
+            found = method.alignment(source, Output(target.features, logits), now)
+            said = logits.argmax(1)
+            guesses[it] = np.eye(4)[said]
+        prior = guesses.mean(0)
         weights = np.array([prior[y] / (float((ys == y).sum()) / 8) for y in ys])
         k = kernel(mean_width(torch.cat([source.features, target.features])))
         expected = double_sum(k, source.features, target.features, ws=weights / weights.sum())
@@ -320,17 +353,21 @@ class TestLaterMethods:
         assert float(found) == pytest.approx(double_sum(kernel(mean_width(torch.cat([S, T]))), S, T), abs=1e-5)
 
     def test_rtn_classifies_the_source_with_the_residual_and_the_target_without(self) -> None:
-        method = RTN(weight=0.0, entropy=0.5, kernels=5, hidden=None)
+        """By value and by slope of the classifier that both have."""
+        method = RTN(weight=0.7, entropy=0.5, kernels=5, hidden=None)
         _, _, batch = outputs()
         prepared(method)
-        method.network = Fixed()  # type: ignore[assignment]
+        torch.nn.init.normal_(method.residual[-1].weight)
         (objective,) = method.objectives(batch)
-        logits_s, logits_t = batch.xs @ FIXED, batch.xt @ FIXED
-        p = logits_t.softmax(1)
-        expected = torch.nn.functional.cross_entropy(logits_s + method.residual(logits_s), batch.ys)
-        expected = expected - 0.5 * (p * p.log()).sum(1).mean()
+        source, target = method.network(batch.xs), method.network(batch.xt)
+        p = target.logits.softmax(1)
+        expected = F.cross_entropy(source.logits + method.residual(source.logits), batch.ys)
+        expected = expected - 0.5 * (p * p.log()).sum(1).mean() + 0.7 * method.alignment(source, target, batch)
         torch.testing.assert_close(objective.loss, expected)
-        torch.testing.assert_close(method.classify(batch.xt), logits_t)
+        shared = method.network.head[-1].weight
+        slopes, plain = (torch.autograd.grad(loss, shared) for loss in (objective.loss, expected))
+        torch.testing.assert_close(slopes, plain)
+        torch.testing.assert_close(method.classify(batch.xt), target.logits)
 
     def test_dtn_sums_over_the_classes_that_both_have(self) -> None:
         source, target, batch = outputs()
@@ -342,15 +379,16 @@ class TestLaterMethods:
             expected = expected + 2 * ((qs[batch.ys == c].mean(0) - qt[said == c].mean(0)) ** 2).sum()
         torch.testing.assert_close(method.alignment(source, target, batch), expected)
 
-    def test_deep_jdot_pays_the_cheapest_of_all_assignments(self) -> None:
+    @pytest.mark.parametrize(("alpha", "label_weight"), [(0.3, 0.7), (0.001, 1.0)])
+    def test_deep_jdot_pays_the_cheapest_of_all_assignments(self, alpha: float, label_weight: float) -> None:
         """Between uniform batches of one size the best plan is a permutation."""
         source, target, batch = outputs(5, 5)
         batch = batch._replace(ys=torch.arange(5) % 4)
         logs = target.logits.log_softmax(1)
-        cost = [[0.3 * ((s - t) ** 2).sum() - 0.7 * logs[j, y] for j, t in enumerate(target.features)]
+        cost = [[alpha * ((s - t) ** 2).sum() - label_weight * logs[j, y] for j, t in enumerate(target.features)]
                 for s, y in zip(source.features, batch.ys, strict=True)]  # fmt: skip
         best = min(sum(cost[i][j] for i, j in enumerate(order)) for order in permutations(range(5)))
-        found = DeepJDOT(weight=1.0, alpha=0.3, label_weight=0.7).alignment(source, target, batch)
+        found = DeepJDOT(weight=1.0, alpha=alpha, label_weight=label_weight).alignment(source, target, batch)
         assert float(found) == pytest.approx(float(best) / 5, rel=1e-4)
 
     def test_swd_takes_three_kinds_of_steps_with_its_own_distance(self) -> None:
@@ -382,12 +420,25 @@ class TestLaterMethods:
                 parameter.mul_(-2).add_(0.3)
         assert method.relatedness().item() == pytest.approx(0, abs=1e-6)
 
+    def test_two_streams_sum_three_losses_and_the_targets_is_scored(self) -> None:
+        method = TwoStream(weight=0.7, relation=0.3, kernels=5)
+        method.prepare(Network(given(3, bottleneck=5), classes=4))
+        _, _, batch = outputs()
+        draw = torch.Generator().manual_seed(0)
+        for parameter in method.target.parameters():
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=draw)
+        (step,) = method.objectives(batch)
+        source, target = method.pair(batch)
+        expected = F.cross_entropy(source.logits, batch.ys) + 0.7 * losses.mmd2(source.features, target.features)
+        torch.testing.assert_close(step.loss, expected + 0.3 * method.relatedness())
+        torch.testing.assert_close(method.classify(batch.xt), target.logits)
+
     def test_the_residual_of_rtn_starts_at_nought(self) -> None:
         method = RTN(weight=0.0, entropy=0.0, kernels=5, hidden=None)
         method.prepare(Network(given(3), classes=4))
         _, _, batch = outputs()
         (step,) = method.objectives(batch)
-        expected = torch.nn.functional.cross_entropy(method.network(batch.xs).logits, batch.ys)
+        expected = F.cross_entropy(method.network(batch.xs).logits, batch.ys)
         torch.testing.assert_close(step.loss, expected)
 
     def test_each_domain_is_described_by_its_own_stream(self) -> None:
@@ -418,6 +469,8 @@ class TestLaterMethods:
         method = MRAN(weight=0.3, gamma=10.0, branches=3, kernels=5)
         method.prepare(Network(given(3, bottleneck=4), classes=4))
         assert method.network.width == 12
+        branches = method.network.bottleneck.branches
+        assert [sum(isinstance(m, torch.nn.Linear) for m in branch.modules()) for branch in branches] == [1, 2, 3]
         (source, target), batch = method.pair(outputs()[2]), outputs()[2]
         guessed = torch.eye(4)[target.logits.argmax(1)]
         parts = [
@@ -427,7 +480,7 @@ class TestLaterMethods:
         height = 2 / (1 + exp(-10 * 0.3)) - 1
         torch.testing.assert_close(method.alignment(source, target, batch), height * sum(parts))
 
-    def test_ddan_weighs_both_distances_and_estimates_the_weight(self) -> None:
+    def test_ddan_weighs_both_distances(self) -> None:
         source, target, batch = outputs()
         guessed = target.logits.argmax(1)
         marginal = losses.mmd2(source.features, target.features)
@@ -435,13 +488,25 @@ class TestLaterMethods:
         for mu in (0.0, 0.3, 1.0):
             found = prepared(DDAN(weight=1.0, mu=mu, every=2, kernels=5)).alignment(source, target, batch)
             torch.testing.assert_close(found, (1 - mu) * marginal + mu * conditional)
-        method = DDAN(weight=1.0, mu=None, every=2, kernels=5)
-        prepared(method)
-        values = [method.alignment(source, target, batch).item() for _ in range(3)]
-        torch.testing.assert_close(values[0], ((marginal + conditional) / 2).item())
-        assert method.mu_ != 0.5
-        assert 0 <= method.mu_ <= 1
-        torch.testing.assert_close(values[2], ((1 - method.mu_) * marginal + method.mu_ * conditional).item())
+
+    def test_ddan_estimates_the_weight_on_the_batches_since_the_last_estimate(self) -> None:
+        batches, ys = [], torch.arange(40) % 4
+        for seed in range(4):
+            (S, T), (A, B) = pair(40, 40, seed=seed), pair(40, 40, d=4, seed=seed + 4)
+            batches.append((Output(S + ys[:, None], A), Output(T, B), Batch(S, ys, T, torch.arange(40), 0.0)))
+
+        def estimate(one: Any, other: Any) -> float:
+            seen = [(source.features, target.features, batch.ys, target.logits.argmax(1))
+                    for source, target, batch in (one, other)]  # fmt: skip
+            Xs, Xt, classes, guesses = (torch.cat(part).numpy() for part in zip(*seen, strict=True))
+            return balance(np.concatenate([Xs, Xt]), classes, guesses)
+
+        first, second = estimate(*batches[:2]), estimate(*batches[2:])
+        method = prepared(DDAN(weight=1.0, mu=None, every=2, kernels=5))
+        for batch, mu in zip(batches, (0.5, first, first, second), strict=True):
+            expected = prepared(DDAN(weight=1.0, mu=mu, every=2, kernels=5)).alignment(*batch)
+            torch.testing.assert_close(method.alignment(*batch), expected)
+        assert len({0.5, first, second}) == 3
 
 
 @pytest.mark.parametrize(
@@ -473,23 +538,18 @@ class TestLaterMethods:
 )
 def test_bf16_trains_float32_weights(name: str) -> None:
     written = OmegaConf.load(folder("conf") / "method" / f"{name}.yaml")
+    own = OmegaConf.masked_copy(written, [key for key in written if key != "defaults"])
     data = easy_shift()
+    seen: list[torch.dtype] = []
     trained = Learner(
-        method=lambda: build(OmegaConf.masked_copy(written, [key for key in written if key != "defaults"]), "method"),
+        method=noting(lambda: build(own, "method"), seen),
         trainer=Trainer(**(SETTINGS | {"precision": "bf16", "steps": 4})),
         backbone=lambda: given(40, bottleneck=8),
         device="cpu",
     ).fit(data.Xs, data.ys, data.Xt)
+    assert set(seen) == {torch.bfloat16}
     assert {p.dtype for p in trained.method_.parameters()} == {torch.float32}
     assert np.isfinite(trained.logits(data.Xt)).all()
-
-
-FIXED = torch.randn(3, 4, generator=torch.Generator().manual_seed(7))
-
-
-class Fixed(torch.nn.Module):
-    def forward(self, x: Tensor) -> Output:
-        return Output(x, x @ FIXED)
 
 
 def given(width: int, bottleneck: int | None = None) -> Given:

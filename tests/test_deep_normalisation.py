@@ -12,14 +12,16 @@ from torch import Tensor, nn
 from tda.backbones.base import Network, Output
 from tda.backbones.given import Given
 from tda.methods.deep.adabn import AdaBN
-from tda.methods.deep.autodial import Mixed
-from tda.methods.deep.base import Batch
+from tda.methods.deep.autodial import AutoDIAL, Mixed
+from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.dann import domain_loss
 from tda.methods.deep.dsbn import DSBN
+from tda.methods.deep.entropy_minimisation import entropies
 from tda.methods.deep.normalisation import Separate, replace_normalisation
-from tda.methods.deep.transnorm import Transferable
+from tda.methods.deep.transnorm import Transferable, TransNorm
 
 SHAPES = [(12, 3), (12, 3, 4, 4)]
+RAMP: dict[str, Any] = {"weight": 0.3, "gamma": 10.0, "height": 0.1, "hidden": None}
 
 
 def network(bottleneck: int | None = 4) -> Network:
@@ -77,6 +79,15 @@ class TestLayers:
             made(torch.cat([s, t]))
         torch.testing.assert_close(made.eval()(t), expected[len(s) :], atol=0.1, rtol=0.05)
 
+    def test_no_gradient_flows_through_transnorms_weights(self, shape: Any) -> None:
+        given, (s, t) = layer(len(shape)), (half.requires_grad_() for half in halves(shape))
+        found, unweighted = (made(given)(torch.cat([s, t])) for made in (Transferable, Separate))
+        sizes = [x.detach().transpose(0, 1).flatten(1).norm(dim=1) for x in (found, unweighted)]
+        probe = torch.randn(found.shape)
+        weights = (sizes[0] / sizes[1]).view(1, 3, *[1] * (len(shape) - 2))
+        slopes, plain = (torch.autograd.grad((y * probe).sum(), [s, t]) for y in (found, weights * unweighted))
+        torch.testing.assert_close(slopes, plain, atol=1e-4, rtol=1e-4)
+
     @pytest.mark.parametrize("alpha", [0.5, 0.7, 1.0])
     def test_autodial_takes_mean_and_variance_of_the_mixture(self, shape: Any, alpha: float) -> None:
         """A mixture of 7 parts to 3 is that of samples repeated 7 and 3 times."""
@@ -113,6 +124,30 @@ def test_every_normalisation_is_replaced_and_one_is_added_where_there_is_none(bo
     assert made(torch.randn(6, 3)).logits.shape == (6, 3)
 
 
+@pytest.mark.parametrize(
+    ("method", "own"),
+    [
+        (AdaBN(), nn.BatchNorm1d),
+        (DSBN(**RAMP, decay=0.7, share=0.5), Separate),
+        (TransNorm(**RAMP, entropy=False, random_dim=None, bsp=0.0), Transferable),
+        (AutoDIAL(weight=0.3, initial=0.8), Mixed),
+    ],
+    ids=lambda given: type(given).__name__ if isinstance(given, DeepMethod) else "",
+)
+def test_methods_put_in_the_layer_of_their_own(method: DeepMethod, own: type[nn.Module]) -> None:
+    method.prepare(network(bottleneck=None))
+    assert [type(module) is own for module in method.network.bottleneck.children()] == [False, True]
+
+
+def test_autodial_starts_from_the_share_given_and_minimises_the_targets_entropy() -> None:
+    method = AutoDIAL(weight=0.3, initial=0.8)
+    method.prepare(network())
+    assert [m.alpha.item() for m in method.modules() if isinstance(m, Mixed)] == [pytest.approx(0.8)]
+    source, target = (Output(torch.randn(n, 4), torch.randn(n, 3)) for n in (5, 4))
+    now = Batch(source.features, torch.zeros(5), target.features, torch.arange(4), 0.4)
+    torch.testing.assert_close(method.alignment(source, target, now), entropies(target.logits).mean())
+
+
 class TestAdaBN:
     def test_statistics_are_the_targets_and_nothing_else_changes(self) -> None:
         method = AdaBN()
@@ -125,6 +160,7 @@ class TestAdaBN:
         inputs = method.network.bottleneck[0](xt).detach()  # type: ignore[index]
         torch.testing.assert_close(after["network.bottleneck.1.running_mean"], inputs.mean(0), atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(after["network.bottleneck.1.running_var"], inputs.var(0), atol=1e-1, rtol=2e-2)
+        assert after["network.bottleneck.1.num_batches_tracked"] == 2  # of 350: about 512 at a time
         for name, value in before.items():
             if "running" not in name and "batches" not in name:
                 assert torch.equal(value, after[name])
@@ -132,15 +168,7 @@ class TestAdaBN:
 
 class TestDSBN:
     def made(self, **changes: Any) -> DSBN:
-        settings: dict[str, Any] = {
-            "weight": 1.0,
-            "gamma": 10.0,
-            "height": 0.1,
-            "hidden": None,
-            "decay": 0.7,
-            "share": 0.5,
-        }
-        method = DSBN(**(settings | changes))
+        method = DSBN(**(RAMP | {"decay": 0.7, "share": 0.5} | changes))
         method.prepare(network())
         return method
 
@@ -162,6 +190,28 @@ class TestDSBN:
         domain = domain_loss(method.discriminator(torch.cat([fs, ft])).squeeze(1), 5)
         assert loss.item() == pytest.approx(domain.item() + semantic, rel=1e-5)
         np.testing.assert_allclose(method.centroids.numpy(), expected, atol=1e-6)
+
+    def test_the_distance_of_centroids_moves_the_features_of_this_batch_alone(self) -> None:
+        method = self.made()
+        torch.manual_seed(2)
+        source, target = (Output(torch.randn(n, 4, requires_grad=True), torch.randn(n, 3)) for n in (5, 4))
+        ys = torch.tensor([0, 0, 1, 1, 0])
+        for _ in range(2):
+            slopes = torch.autograd.grad(method._semantic(source, target, ys), [source.features, target.features])
+            gap = method.centroids[0] - method.centroids[1]
+            for sign, slope, labels in zip((1, -1), slopes, (ys, target.logits.argmax(1)), strict=True):
+                size = labels.bincount(minlength=3)[labels].unsqueeze(1)
+                torch.testing.assert_close(slope, sign * 2 * 0.3 * gap[labels] / size / gap.numel())
+
+    def test_the_first_stage_weighs_its_distances(self) -> None:
+        method = self.made()
+        xs, xt = torch.randn(8, 3), torch.randn(8, 3)
+        now = Batch(xs, torch.arange(8) % 3, xt, torch.arange(8), 0.4)
+        source, target = copy.deepcopy(method).pair(now)
+        expected = F.cross_entropy(source.logits, now.ys)
+        expected = expected + 0.3 * copy.deepcopy(method).alignment(source, target, now)
+        (objective,) = method.objectives(now)
+        torch.testing.assert_close(objective.loss, expected)
 
     def test_the_second_stage_mixes_the_labels_of_the_first_with_its_own(self) -> None:
         method = self.made()

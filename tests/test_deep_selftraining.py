@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from hydra import compose
 from omegaconf import OmegaConf
-from torch import Tensor, nn
+from torch import Tensor
 
 from tda.augment import Affine
 from tda.backbones.base import Network
@@ -33,6 +33,7 @@ from tda.methods.deep.perturbation import Perturbation
 from tda.methods.deep.pseudo_label import PseudoLabel, ramp, self_training
 from tda.methods.deep.shot import SHOT, centroid_labels, information
 from tda.trainer import Learner
+from tests.test_trainer import noting
 
 CLASSES = 4
 
@@ -168,7 +169,7 @@ class TestAFN:
 class TestSHOT:
     def made(self, **changes: Any) -> SHOT:
         method = SHOT(**({"weight": 0.3, "smoothing": 0.1, "share": 0.5, "rounds": 4} | changes))
-        prepared(method)
+        prepared(method, bottleneck=8)
         return method
 
     def test_first_phase_is_cross_entropy_with_smoothed_labels_of_the_source_alone(self) -> None:
@@ -192,16 +193,17 @@ class TestSHOT:
         assert not trained & {id(p) for p in method.network.head.parameters()}
 
     def test_second_phase_is_entropy_less_diversity_plus_pseudo_labels(self) -> None:
-        method, given = self.made().eval(), batch(progress=0.7)
+        """Those are of the whole target, in evaluation mode; the batch is some of it, in another order."""
+        method, given = self.made(), batch(n=40, progress=0.7)
+        it = torch.randperm(40, generator=torch.Generator().manual_seed(0))[:25]
         method.begin(given.xs, given.ys, given.xt)
-        method.network.train = lambda mode=True: nn.Module.train(method.network, False)  # type: ignore[method-assign]
-        (objective,) = method.objectives(given)
-        with torch.no_grad():
-            said = method.network(given.xt)
-        p = probabilities(said.logits)
-        labels = centroid_labels(said.features, said.logits)
+        said = [method.train(mode).network(given.xt) for mode in (True, False)]
+        labels = [centroid_labels(o.features.detach(), o.logits.detach()) for o in said]
+        assert not torch.equal(labels[0], labels[1])
+        (objective,) = method.train().objectives(given._replace(xt=given.xt[it], it=it))
+        p = probabilities(method.train().network(given.xt[it]).logits.detach())
         plain = np.mean([entropy(r) for r in p]) - entropy(p.mean(0))
-        plain += 0.3 * np.mean([-log(r[y]) for r, y in zip(p, labels, strict=True)])
+        plain += 0.3 * cross_entropy(p, labels[1][it])
         assert objective.loss.item() == pytest.approx(plain, rel=1e-4)
 
     def test_pseudo_labels_are_made_at_equal_intervals(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,6 +297,16 @@ class TestPerturbation:
         assert 0 < (seen == 127).all(-1).float().mean() <= 0.4**2 + 0.02
         assert images.unique().tolist() == [100]
 
+    def test_light_changes_contrast_and_brightness_by_at_most_its_share(self) -> None:
+        """Two tones tell the two apart."""
+        images = torch.tensor([100, 200], dtype=torch.uint8).view(1, 2, 1, 1).expand(500, 2, 2, 3)
+        seen = Perturbation(drop=0.0, move=None, light=0.1, cover=0.0)(images)[:, :, 0, 0].float()
+        contrast = (seen[:, 1] - seen[:, 0]) / 100
+        brightness = (seen[:, 0] - 100 * contrast) / 255
+        for change in (contrast - 1, brightness):
+            assert -0.11 < change.min() < -0.09
+            assert 0.09 < change.max() < 0.11
+
     def test_nothing_to_do_leaves_images_alone(self) -> None:
         images = torch.randint(0, 256, (3, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         assert torch.equal(Perturbation(drop=0.9, move=None, light=0.0, cover=0.0)(images), images)
@@ -304,12 +316,21 @@ NOTHING = Perturbation(drop=0.0, move=None, light=0.0, cover=0.0)
 
 
 class TestMeanTeacher:
-    def made(self) -> MeanTeacher:
-        method = MeanTeacher(weight=3.0, decay=0.9, threshold=0.3, balance=0.005, perturbation=NOTHING)
+    def made(self, perturbation: Any = NOTHING) -> MeanTeacher:
+        method = MeanTeacher(weight=3.0, decay=0.9, threshold=0.3, balance=0.005, perturbation=perturbation)
         prepared(method)
         return method
 
-    def test_loss_is_the_definition_written_out(self) -> None:
+    def test_student_learns_the_source_and_the_teachers_word_on_other_views_of_the_target(self) -> None:
+        method, given = self.made(perturbation=lambda x: -x).eval(), batch()
+        for p in method.teacher.parameters():
+            p.mul_(1.5)
+        objective = next(method.objectives(given))
+        source, student, teacher = method.network(given.xs), method.network(-given.xt), method.teacher(-given.xt)
+        ensembling = self_ensembling(student.logits, teacher.logits, 0.3, 0.005)
+        torch.testing.assert_close(objective.loss, F.cross_entropy(source.logits, given.ys) + 3 * ensembling)
+
+    def test_ensembling_is_the_definition_written_out(self) -> None:
         p, q = probabilities(logits()), probabilities(logits(seed=1))
         sure = [float(row.max() > 0.7) for row in q]
         plain = np.mean([m * np.mean((a - b) ** 2) for m, a, b in zip(sure, p, q, strict=True)])
@@ -393,6 +414,17 @@ class TestDistillation:
             weights.data += 1
         assert torch.equal(method.teacher.head[-1].weight, first + 1)
 
+    def test_students_loss_shares_its_weight_between_labels_and_the_teacher_in_evaluation_mode(self) -> None:
+        method, given = Distillation(weight=0.3, temperature=2.0, share=0.5), batch()
+        prepared(method)
+        method.begin(given.xs, given.ys, given.xt)
+        for _ in method.objectives(given):
+            method.network.head[-1].weight.data *= 1.5
+        (objective,) = method.train().objectives(given._replace(progress=0.5))
+        source, target = method.pair(given)
+        soft = soft_cross_entropy(target.logits, method.teacher.eval()(given.xt).logits, 2.0)
+        torch.testing.assert_close(objective.loss, 0.7 * F.cross_entropy(source.logits, given.ys) + 0.3 * soft)
+
 
 def test_coral_with_entropy_is_the_sum_of_its_terms() -> None:
     method, given = prepared(CoralEntropy(weight=10.0, entropy=0.1)).eval(), batch()
@@ -449,6 +481,14 @@ class TestL2M:
         assert method.meta.share.grad.item() == pytest.approx(plain, rel=0.05)
         assert abs(plain) > 1e-6
 
+    def test_the_network_learns_the_source_and_the_meta_networks_distance(self) -> None:
+        method, given = self.made().eval(), batch()
+        _, last = method.objectives(given)
+        source, target = (method.network(x) for x in (given.xs, given.xt))
+        assert last.train == (method.network,)
+        expected = F.cross_entropy(source.logits, given.ys) + 1.5 * method.meta(source, target)
+        torch.testing.assert_close(last.loss, expected)
+
     def test_looking_ahead_leaves_the_network_and_its_statistics_alone(self) -> None:
         method, given = self.made(), batch()
         before = deepcopy(method.network.state_dict())
@@ -466,13 +506,15 @@ class TestL2M:
 def test_bf16_trains_float32_weights_in_every_phase(name: str) -> None:
     config = compose("config", [f"method={name}", "task=O-P", "trainer.augment=null"]).method
     changes = {"steps": 6, "batch": 8, "seed": 0, "precision": "bf16"}
+    seen: list[torch.dtype] = []
     made = Learner(
-        method=partial(build, config, "method"),
+        method=noting(partial(build, config, "method"), seen),
         trainer=build(OmegaConf.merge(config.run.trainer, changes), "trainer"),
         backbone=partial(Pixels, size=16, bottleneck=4, hidden=[], discriminator=[7]),
         device="cpu",
     ).fit(
         np.random.default_rng(0).standard_normal((20, 5)), np.arange(20) % 3, np.ones((14, 5)) * np.arange(14)[:, None]
     )
+    assert set(seen) == {torch.bfloat16}
     assert {p.dtype for p in made.method_.parameters()} == {torch.float32}
     assert np.isfinite(made.logits(np.zeros((2, 5)))).all()

@@ -1,6 +1,6 @@
 """The one loop against plain formulas, and DANN against its own definition."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from math import exp
 from typing import Any
@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tda.augment import Affine, CropFlip
-from tda.backbones.base import Network, Output
+from tda.backbones.base import Backbone, Network, Output
+from tda.backbones.ganin import LeNet
 from tda.backbones.pixels import Pixels
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 from tda.methods.deep.dann import DANN
@@ -36,6 +37,13 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return draw.standard_normal((20, 5)), np.arange(20) % 2, draw.standard_normal((14, 5)) + 1
 
 
+def images() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The target's are brighter."""
+    draw = np.random.default_rng(0)
+    Xs, Xt = (draw.integers(low, low + 100, (n, 16, 16, 3), dtype=np.uint8) for n, low in ((12, 0), (9, 120)))
+    return Xs, np.arange(12) % 2, Xt
+
+
 def learner(method: type[DeepMethod] = SourceOnly, **changes: Any) -> Learner:
     arguments = {"weight": 1.0, "gamma": 10.0, "hidden": None} if method is DANN else {}
     return Learner(
@@ -46,9 +54,27 @@ def learner(method: type[DeepMethod] = SourceOnly, **changes: Any) -> Learner:
     )
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
-def test_training_is_descent_with_the_annealed_rate_of_the_paper(optimiser: str) -> None:
-    """Against momentum SGD, and Adam (Kingma and Ba, ICLR 2015, algorithm 1), by hand on the same batches."""
+def noting(build: Callable[[], DeepMethod], seen: list[torch.dtype]) -> Callable[[], DeepMethod]:
+    """Have the method note the precision of the logits that its head gives to its objectives."""
+
+    def built() -> DeepMethod:
+        method = build()
+        objectives = method.objectives
+
+        def noted(batch: Batch) -> Iterator[Objective]:
+            hook = method.network.head.register_forward_hook(lambda head, given, logits: seen.append(logits.dtype))
+            yield from objectives(batch)
+            hook.remove()
+
+        method.objectives = noted  # type: ignore[method-assign]
+        return method
+
+    return built
+
+
+@pytest.mark.parametrize(("optimiser", "nesterov"), [("sgd", False), ("sgd", True), ("adam", False)])
+def test_training_is_descent_with_the_annealed_rate_of_the_paper(optimiser: str, nesterov: bool) -> None:
+    """Against SGD with both momenta, and Adam (Kingma and Ba, ICLR 2015, algorithm 1), by hand on the same batches."""
     xs, ys = torch.randn(20, 5, generator=torch.Generator().manual_seed(1)), torch.arange(20) % 2
     method = SourceOnly()
     network = nn.Linear(5, 2)
@@ -66,7 +92,7 @@ def test_training_is_descent_with_the_annealed_rate_of_the_paper(optimiser: str)
 
     weights = [p.detach().clone().requires_grad_() for p in network.parameters()]
     method.network = Bare()  # type: ignore[assignment]
-    Trainer(**(SETTINGS | {"optimiser": optimiser})).train(method, xs, ys, xs)
+    Trainer(**(SETTINGS | {"optimiser": optimiser, "nesterov": nesterov})).train(method, xs, ys, xs)
 
     velocity, squares = ([torch.zeros_like(w) for w in weights] for _ in range(2))
     for step, i in enumerate(islice(indices(20, 4, SETTINGS["seed"]), SETTINGS["steps"])):
@@ -77,7 +103,7 @@ def test_training_is_descent_with_the_annealed_rate_of_the_paper(optimiser: str)
             g = g + 0.01 * w.detach()
             if optimiser == "sgd":
                 velocity[k] = 0.9 * velocity[k] + g
-                w.data -= rate * velocity[k]
+                w.data -= rate * (g + 0.9 * velocity[k] if nesterov else velocity[k])
             else:
                 velocity[k] = 0.9 * velocity[k] + 0.1 * g
                 squares[k] = 0.999 * squares[k] + 0.001 * g**2
@@ -110,11 +136,13 @@ def test_an_objective_changes_only_the_modules_that_it_names() -> None:
         assert torch.equal(parameter, before[name]) == name.startswith("network.")
 
 
-def test_own_parameters_are_what_is_not_the_networks() -> None:
+def test_own_parameters_are_what_is_not_the_networks_and_learn_at_the_full_rate() -> None:
     method = DANN(weight=1.0, gamma=10.0, hidden=[3])
     method.prepare(Network(pixels(), classes=2))
     own = own_parameters(method)
     assert {id(p) for p in own} == {id(p) for p in method.discriminator.parameters()}
+    groups = Trainer(**SETTINGS)._optimiser(method).param_groups
+    assert [group["lr"] for group in groups if {id(p) for p in own} & {id(p) for p in group["params"]}] == [0.05]
 
 
 def test_divergence_names_the_step() -> None:
@@ -123,8 +151,14 @@ def test_divergence_names_the_step() -> None:
 
 
 @pytest.mark.parametrize("method", [SourceOnly, DANN])
-def test_bf16_trains_float32_weights(method: type[DeepMethod]) -> None:
-    made = learner(method, precision="bf16").fit(*data())
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_precision_is_that_of_the_forward_pass_and_weights_stay_float32(
+    method: type[DeepMethod], precision: str, dtype: torch.dtype
+) -> None:
+    made, seen = learner(method, precision=precision), list[torch.dtype]()
+    made.method = noting(made.method, seen)
+    made.fit(*data())
+    assert set(seen) == {dtype}
     assert {p.dtype for p in made.method_.parameters()} == {torch.float32}
     assert made.logits(data()[2]).dtype == np.float32
 
@@ -154,6 +188,33 @@ def test_balanced_batches_have_equally_many_samples_of_each_class() -> None:
     few = next(balanced(classes, 2, seed=1))
     assert len(set(classes[few].tolist())) == 2
     assert torch.equal(next(balanced(classes, 6, seed=0)), drawn[0])
+
+
+class Remembering(SourceOnly):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Batch] = []
+
+    def objectives(self, batch: Batch) -> Iterator[Objective]:
+        self.seen.append(batch)
+        yield from super().objectives(batch)
+
+
+def test_balanced_batches_are_drawn_where_they_are_asked_for() -> None:
+    Xs, _, Xt = data()
+    made = learner(Remembering, balanced=True).fit(Xs, np.arange(20) > 2, Xt)
+    assert [batch.ys.bincount().tolist() for batch in made.method_.seen] == [[2, 2]] * 12
+
+
+def test_both_halves_are_augmented_and_drawn_by_the_seed() -> None:
+    Xs, ys, Xt = images()
+    made = learner(Remembering, steps=3, augment=lambda images: images + 1).fit(Xs, ys, Xt)
+    drawn = zip(indices(12, 4, SETTINGS["seed"]), indices(9, 4, SETTINGS["seed"] + 1), strict=True)
+    for batch, (i, j) in zip(made.method_.seen, islice(drawn, 3), strict=True):
+        np.testing.assert_array_equal(batch.xs, Xs[i] + 1)
+        np.testing.assert_array_equal(batch.ys, ys[i])
+        np.testing.assert_array_equal(batch.xt, Xt[j] + 1)
+        np.testing.assert_array_equal(batch.it, j)
 
 
 def test_the_curve_is_of_predictions_along_the_way_and_changes_nothing() -> None:
@@ -208,6 +269,18 @@ def test_channel_means_are_over_all_pixels_of_all_domains() -> None:
     a, b = (draw.integers(0, 256, (n, 4, 4, 3), dtype=np.uint8) for n in (3, 5))
     plain = np.concatenate([a, b]).mean((0, 1, 2)) / 255
     np.testing.assert_allclose(channel_means(torch.from_numpy(a), torch.from_numpy(b)), plain, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("backbone", "measured"), [(LeNet, True), (Pixels, False)])
+def test_means_are_measured_on_both_domains_where_the_backbone_has_none(
+    backbone: type[Backbone], measured: bool
+) -> None:
+    Xs, ys, Xt = images()
+    made = learner(steps=1)
+    made.backbone = lambda: backbone(size=16, bottleneck=None, hidden=[6], discriminator=[7])
+    found = made.fit(Xs, ys, Xt).method_.network.backbone.mean
+    plain = np.concatenate([Xs, Xt]).mean((0, 1, 2)) / 255 if measured else np.zeros(3)
+    np.testing.assert_allclose(found, plain, rtol=1e-6)
 
 
 def test_labels_may_be_any_integers() -> None:
