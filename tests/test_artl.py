@@ -24,14 +24,14 @@ def graph_laplacian(X, neighbours):
     return np.eye(n) - W / np.sqrt(np.outer(D, D))
 
 
-def textbook(X, classes, guesses, *, K, sigma, lam, rho, neighbours):
+def textbook(X, classes, guesses, *, K, sigma, lam, rho, neighbours, mu=0.5):
     """alpha of the closed form, with every n x n matrix formed."""
     ns, n = len(classes), len(X)
     e = np.concatenate([np.full(ns, 1 / ns), np.full(n - ns, -1 / (n - ns))])
-    M = (classes.max() + 1) * np.outer(e, e)
+    M = (1 - mu) * (classes.max() + 1) * np.outer(e, e)
     for c in np.unique(classes):
         e = np.concatenate([(classes == c) / np.sum(classes == c), (guesses == c) / -max(np.sum(guesses == c), 1)])
-        M += np.outer(e, e)
+        M += mu * np.outer(e, e)
     M /= np.linalg.norm(M)
     E = np.diag(np.arange(n) < ns).astype(float)
     Y = np.zeros((n, classes.max() + 1))

@@ -113,7 +113,7 @@ class TestPCA:
             PCA(classifier=OneNN(), dim=5).align(XS, YS, XT)
 
 
-def slow_propagation(Xs, ys, Xt, k, alpha, gamma):
+def slow_propagation(Xs, ys, Xt, k, alpha, gamma, weights=1.0):
     """(I - alpha S)^-1 Y with every matrix in full."""
     X = np.concatenate([Xs, Xt])
     ns, n = len(Xs), len(X)
@@ -126,6 +126,7 @@ def slow_propagation(Xs, ys, Xt, k, alpha, gamma):
     D = W.sum(axis=1)
     S = W / np.sqrt(np.outer(D, D))
     Y = np.concatenate([ys[:, None] == np.unique(ys), np.zeros((len(Xt), len(np.unique(ys))))]).astype(float)
+    Y[:ns] *= np.broadcast_to(weights, ns)[:, None]
     return np.linalg.solve(np.eye(n) - alpha * S, Y)[ns:]
 
 
@@ -137,6 +138,12 @@ class TestLabelPropagation:
         expected = slow_propagation(XS, YS, Xt, 6, alpha, 0.3)
         np.testing.assert_allclose(model.scores_, expected, atol=1e-6 * expected.max())
         np.testing.assert_array_equal(model.predict(Xt), np.array([4, 7, 9])[expected.argmax(axis=1)])
+
+    def test_a_weight_multiplies_the_label(self):
+        weights = np.repeat([0.5, 1.0, 2.0], 30)
+        model = LabelPropagation(k=6, gamma=0.3).fit(XS, YS, XT, weights)
+        expected = slow_propagation(XS, YS, XT, 6, 0.2, 0.3, weights)
+        np.testing.assert_allclose(model.scores_, expected, atol=1e-6 * expected.max())
 
     def test_class_mass_gives_each_class_the_share_of_the_source(self):
         model = LabelPropagation(class_mass=True).fit(XS, YS, XT)

@@ -76,14 +76,15 @@ def test_the_seed_fixes_the_balances_drawn():
     assert not np.allclose(one, other)
 
 
-def test_the_balance_says_which_distance_is_greater():
+def test_the_balance_is_of_the_distances_of_the_domains_and_of_each_class():
     draw = np.random.default_rng(0)
-    classes = np.arange(200) % 2
-    Z = draw.normal(size=(400, 2)) * 0.1
-    swapped = Z + np.outer(np.concatenate([classes, 1 - classes]), [3, 0])
-    assert balance(swapped, classes, classes) > 0.9  # the same domains, but the classes change places
+    classes, guesses = np.arange(300) % 3, draw.integers(0, 3, 300)
+    Z = draw.normal(size=(600, 4)) + 0.7 * np.concatenate([classes, guesses])[:, None]
+    Z[300:] += 0.5
+    apart = [a_distance(Z[:300][classes == c], Z[300:][guesses == c]) for c in range(3)]
+    assert 0 < min(apart) < max(apart) < 2
+    assert balance(Z, classes, guesses) == pytest.approx(estimated(Z[:300], classes, Z[300:], guesses))
     assert balance(np.zeros((4, 1)), np.array([0, 0]), np.array([0, 0])) == 0.5
-    assert balance(Z + np.repeat([0, 9], 200)[:, None], classes, classes) == pytest.approx(2 / 3)
 
 
 @pytest.mark.data

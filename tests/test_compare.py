@@ -132,6 +132,36 @@ def test_the_best_on_the_target_is_compared_with_the_best_on_the_target(tmp_path
     assert (oracle.ours.protocol, oracle.cells[0].ours) == ("oracle", 58.5)
     assert oracle.unlike == ()
     assert oracle.cells[0].difference == pytest.approx(0.5)
+    assert (last.ours.oracle, oracle.ours.oracle) == (False, True)
+
+
+@pytest.mark.parametrize(("selection", "said"), [("oracle", "best on the target"), ("trcv", "chosen by trcv")])
+@pytest.mark.parametrize(("protocol", "theirs"), [("last", "last iterate"), ("unknown", "not said")])
+def test_what_was_chosen_by_target_labels_is_not_comparable(
+    tmp_path: Path, selection: str, said: str, protocol: str, theirs: str
+) -> None:
+    chosen = ours("A-W", 60.0, selection=selection, protocol="oracle")
+    one = only(compare.compare([chosen], rows(tmp_path, {"protocol": protocol})))
+    assert one.unlike == (f"protocol {theirs}, ours {said}",)
+    assert one.caveats == ()
+    assert [(cell.difference, cell.verdict) for cell in one.cells] == [(None, "")]
+
+
+def test_what_trcv_chose_is_not_the_best_on_the_target(tmp_path: Path) -> None:
+    table = rows(tmp_path, {"protocol": "oracle"})
+    chosen = ours("A-W", 60.0, selection="trcv", protocol="oracle")
+    assert only(compare.compare([chosen], table)).unlike == ("protocol best on the target, ours chosen by trcv",)
+    watched = only(compare.compare([replace(chosen, oracle_best=68.1)], table))
+    assert (watched.unlike, watched.cells[0].difference) == ((), 0.0)
+
+
+@pytest.mark.parametrize("protocol", ["last", "unknown"])
+def test_what_is_trained_on_the_target_is_compared_with_what_is_so_too(tmp_path: Path, protocol: str) -> None:
+    mine = ours("A-W", 90.0, method="target_only", protocol="oracle")
+    table = rows(tmp_path, {"method": "target_only", "accuracy": "89.0", "protocol": protocol})
+    one = only(compare.compare([mine], table))
+    assert one.unlike == ()
+    assert one.cells[0].difference == pytest.approx(1.0)
 
 
 def test_a_validator_is_named_where_the_publication_took_the_last_iterate(tmp_path: Path) -> None:
@@ -161,6 +191,12 @@ def test_an_average_is_over_the_tasks_that_the_publication_averages(tmp_path: Pa
     average = one.cells[-1]
     assert (average.task, average.ours) == ("avg", 56.0)
     assert average.spread == pytest.approx(100 / 500 / 2 + 0.05)
+
+
+def test_a_sample_of_an_average_is_one_of_the_smallest_task(tmp_path: Path) -> None:
+    table = rows(tmp_path, {"task": "A-W", "accuracy": "60.0"}, {"task": "W-A", "accuracy": "50.0"})
+    average = only(compare.compare([ours("A-W", 60.0, scored=500), ours("W-A", 50.0, scored=100)], table)).cells[-1]
+    assert average.spread == pytest.approx(100 / 100 / 2 + 0.05)
 
 
 def test_an_average_alone_is_over_all_tasks_and_needs_them_all(tmp_path: Path) -> None:

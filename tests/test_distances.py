@@ -1,14 +1,27 @@
 """The distances that a table may show beside accuracies, and where they are measured."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.linalg import subspace_angles
+from sklearn.decomposition import PCA
 
 from tda import report
 from tda.__main__ import main
 from tda.distances import MEASURES, measured
+from tda.divergences.information import gaussian_js, gaussian_kl
+from tda.divergences.mmd import mk_mmd2, mmd2
+from tda.divergences.moments import cmd, coral_distance
+from tda.divergences.proxy import a_distance
+from tda.divergences.transport import sliced_wasserstein, wasserstein
 from tda.store import Store
+
+FUNCTIONS = {
+    "a_distance": a_distance, "mmd2": mmd2, "mk_mmd2": mk_mmd2, "coral": coral_distance, "cmd": cmd, "kl": gaussian_kl,
+    "js": gaussian_js, "wasserstein": wasserstein, "sliced_wasserstein": sliced_wasserstein,
+}  # fmt: skip
 
 
 def draw(shift: float) -> tuple[np.ndarray, np.ndarray]:
@@ -16,10 +29,20 @@ def draw(shift: float) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=(120, 4)), rng.normal(size=(90, 4)) * [1 + shift, 1, 1, 1] + [shift, 0, 0, 0]
 
 
-@pytest.mark.parametrize("name", sorted(set(MEASURES) - {"angle"}))
-def test_a_greater_shift_is_a_greater_distance(name: str) -> None:
-    small, great = (measured([name], *draw(shift))[name] for shift in (0.05, 3.0))
-    assert small < great
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS.items())
+def test_a_name_stands_for_its_function(name: str, function: Callable[..., float]) -> None:
+    assert measured([name], *draw(0.7)) == {name: pytest.approx(function(*draw(0.7)))}
+
+
+def test_no_measure_is_forgotten() -> None:
+    assert set(MEASURES) - set(FUNCTIONS) == {"hsic", "angle"}
+
+
+def test_dependence_on_the_domain_is_the_discrepancy_in_another_unit() -> None:
+    """HLH is 2 (1 - exp(-1)) aa', with a the centred indicator of a domain, and a'Ka is (ns nt / n)^2 MMD^2."""
+    Xs, Xt = draw(0.7)
+    unit = 2 * (1 - np.exp(-1)) * (120 * 90 / 210) ** 2 / 209**2
+    assert measured(["hsic"], Xs, Xt)["hsic"] == pytest.approx(unit * mmd2(Xs, Xt))
 
 
 def test_the_angle_is_between_the_leading_subspaces() -> None:
@@ -27,6 +50,14 @@ def test_the_angle_is_between_the_leading_subspaces() -> None:
     plane = rng.normal(size=(60, 2)) @ [[1, 0, 0], [0, 0.9, 0]]
     turned = plane @ [[1, 0, 0], [0, np.cos(0.3), np.sin(0.3)], [0, -np.sin(0.3), np.cos(0.3)]]
     assert measured(["angle"], plane, turned)["angle"] == pytest.approx(np.degrees(0.3) / 2)
+
+
+def test_the_angle_is_of_ten_directions_of_each() -> None:
+    rng = np.random.default_rng(0)
+    Xs, Xt = rng.normal(size=(2, 200, 12)) * np.linspace(3, 1, 12)
+    leading = (PCA(10).fit(X).components_.T for X in (Xs, Xt))
+    expected = np.degrees(subspace_angles(*leading).mean())
+    assert measured(["angle"], Xs, Xt)["angle"] == pytest.approx(expected)
 
 
 def test_they_are_measured_where_the_method_leaves_the_domains(tmp_path: Path) -> None:

@@ -75,6 +75,13 @@ class TestMMD:
         expected = mmd2(Xs, Xt, kernel=kernel, gamma=0.2, unbiased=True)
         assert np.mean(estimates) == pytest.approx(expected, abs=4 * np.std(estimates) / np.sqrt(200))
 
+    def test_of_two_samples_each_the_linear_time_estimate_is_of_either_pairing(self):
+        Xs, Xt = draw(2, 2)
+        within = np.exp(-0.2 * np.sum((Xs[0] - Xs[1]) ** 2)) + np.exp(-0.2 * np.sum((Xt[0] - Xt[1]) ** 2))
+        K = rbf_kernel(Xs, Xt, gamma=0.2)
+        found = {round(linear_time_mmd2(Xs, Xt, gamma=0.2, seed=seed), 9) for seed in range(20)}
+        assert found == {round(within - across, 9) for across in (K[0, 0] + K[1, 1], K[0, 1] + K[1, 0])}
+
     def test_a_permutation_test_on_it_sees_a_shift(self):
         Xs, Xt = draw(shift=1.0)
         X = np.concatenate([Xs, Xt])
@@ -223,6 +230,11 @@ class TestADistance:
     def test_samples_of_unequal_size_are_not_apart_for_that(self):
         rng = np.random.default_rng(0)
         assert a_distance(rng.normal(size=(900, 3)), rng.normal(size=(60, 3))) < 0.4
+
+    def test_the_middle_is_halfway_however_many_there_are_of_each(self):
+        rng = np.random.default_rng(0)
+        source, target = held_out_scores(rng.normal(size=(900, 1)), rng.normal(size=(90, 1)) + 2)
+        assert np.mean(source < 0) == pytest.approx(np.mean(target > 0), abs=0.05)
 
     def test_scale_and_origin_and_order_of_the_features_are_of_no_matter(self):
         Xs, Xt = draw(d=6)

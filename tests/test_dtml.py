@@ -10,6 +10,7 @@ from tda.methods.shallow.dlid import DLID
 from tda.methods.shallow.dtml import DTML, joint_axes, neighbours, scatter
 from tda.methods.shallow.mtlf import MTLF, contrast, pull
 from tda.methods.shallow.one_nn import OneNN
+from tda.methods.shallow.ulsif import ULSIF
 
 
 def clusters(n, d, seed):
@@ -85,6 +86,31 @@ def test_the_metric_of_mtlf_favours_the_directions_of_the_classes():
     assert model.weights_.mean() == pytest.approx(1)
 
 
+def test_mtlf_descends_the_objective_of_the_paper_by_turns():
+    (Xs, ys), (Xt, _) = clusters(30, 4, 0), clusters(24, 4, 1)
+    model = MTLF(classifier=OneNN(), dim=3, lam=2.0, beta=0.7, step=0.05, step_weights=0.01, iterations=3)
+    model.align(Xs, ys, Xt)
+    axes = joint_axes(Xs, Xt, 3)
+    U = Xs @ axes
+    prior = ULSIF(classifier=OneNN()).weigh(U, ys, Xt @ axes)
+
+    def worth(A, w):
+        pairs = np.trace(A @ contrast(U, ys, w) @ A.T)
+        return np.sum(A**2) + 2.0 * np.sum((w - prior) ** 2) / 30 + 0.7 * pairs
+
+    def slope(function, at):  # exact, for it is quadratic in A and in w
+        steps = np.eye(at.size).reshape(-1, *at.shape)
+        return np.reshape([(function(at + step) - function(at - step)) / 2 for step in steps], at.shape)
+
+    A, w = np.eye(3), prior
+    for _ in range(3):
+        A = A - 0.05 * slope(lambda A, w=w: worth(A, w), A)
+        w = np.maximum(w - 0.01 * 30 * slope(lambda w, A=A: worth(A, w), w), 0)
+        w = w * 30 / w.sum()
+    np.testing.assert_allclose(model.weights_, w, rtol=1e-9)
+    np.testing.assert_allclose(model.components_, axes @ A.T, rtol=1e-9)
+
+
 def test_dlid_starts_at_the_source_and_ends_at_the_target():
     (Xs, ys), (Xt, _) = clusters(60, 6, 0), clusters(45, 6, 1)
     model = DLID(classifier=OneNN(), dim=2, steps=4)
@@ -94,6 +120,16 @@ def test_dlid_starts_at_the_source_and_ends_at_the_target():
         expected = PCA(2).fit(X).transform(Xt + 5)
         np.testing.assert_allclose(np.abs(Zt[:, columns]), np.abs(expected), atol=1e-9)
     np.testing.assert_allclose(model.transform(Xt[:2] + 5), Zt[:2], atol=1e-12)
+
+
+def test_the_steps_of_dlid_are_even():
+    draw = np.random.default_rng(0)
+    Xs, Xt = draw.normal(size=(60, 3)), draw.normal(size=(60, 3)) + 90
+    model = DLID(classifier=OneNN(), dim=3, steps=4)
+    model.align(Xs, np.zeros(60), Xt)
+    steps = zip(np.hsplit(model.projection_, 4), np.split(model.offset_, 4), strict=True)
+    means = [W @ offset for W, offset in steps]  # W is square: W W' = I
+    np.testing.assert_allclose(means, np.repeat([[0], [30], [60], [90]], 3, axis=1), atol=1)
 
 
 def test_the_steps_of_dlid_between_depend_on_the_seed_only():

@@ -4,9 +4,9 @@ from scipy.optimize import linprog
 from scipy.spatial.distance import cdist
 
 from tda.errors import UsageError
-from tda.methods.shallow.coral import CORAL
 from tda.methods.shallow.easytl import EasyTL, assign, prices
 from tda.methods.shallow.one_nn import OneNN
+from tda.methods.shallow.sa import SA
 from tests.test_jda import accuracy, clusters
 
 
@@ -75,12 +75,17 @@ def test_the_fitted_target_gets_what_the_programme_gives_it(metric):
     assert set(model.predict(Xt)) == {0, 1, 2}
 
 
-def test_the_classes_are_centred_where_the_aligner_puts_them():
-    Xs, ys, Xt, _ = clusters()
-    aligner = CORAL(classifier=OneNN(), standardise="no")
+def test_the_classes_are_centred_and_priced_where_the_aligner_puts_the_domains():
+    Xs, ys, Xt, yt = clusters()
+    Xt = Xt[yt < 2][:15]  # the third centre is no sample's nearest
+    aligner = SA(classifier=OneNN(), dim=12)
     model = EasyTL(aligner=aligner, standardise="no").fit(Xs, ys, Xt)
-    Zs, _ = aligner.align(Xs, ys, Xt)
+    Zs, Zt = aligner.align(Xs, ys, Xt)
     np.testing.assert_allclose(model.centres_, [Zs[ys == c].mean(axis=0) for c in range(3)])
+    D = cdist(Zt, model.centres_)
+    assert model.prices_.max() > 0
+    np.testing.assert_allclose(model.prices_, prices(D, assign(D)), atol=1e-9)
+    np.testing.assert_array_equal(model.predict(Xt), assign(D))
 
 
 def test_fewer_target_samples_than_classes_are_refused():

@@ -63,6 +63,13 @@ def test_unseen_samples_are_mapped_as_the_fitted_ones(dim):
     np.testing.assert_allclose(model.transform(Xt[3:5]), Zt[3:5], atol=1e-12)
 
 
+def test_domains_that_never_disagree_leave_half_of_the_dimensions():
+    X = sample(60, 8)
+    model = GFK(classifier=OneNN(), dim="sdm", sdm_most=100)
+    model.align(X, np.zeros(60), X)
+    assert model.dim_ == 4
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("task", AUTHORS)
 def test_the_published_accuracy_is_reproduced_to_two_samples(task):

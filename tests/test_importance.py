@@ -2,9 +2,13 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.stats import norm
+from sklearn import linear_model
 from sklearn.metrics.pairwise import rbf_kernel
 
+from tda.divergences.information import Gaussian
+from tda.divergences.kernels import candidate_gammas
 from tda.divergences.mmd import mmd2
+from tda.divergences.proxy import held_out_scores
 from tda.errors import UsageError
 from tda.methods.shallow.domain_classifier_weighting import DomainClassifierWeighting
 from tda.methods.shallow.kliep import KLIEP, mixture
@@ -18,7 +22,7 @@ from tda.methods.shallow.source_selection import (
     SourceSelection,
     herding,
 )
-from tda.methods.shallow.ulsif import ULSIF, left_out_errors
+from tda.methods.shallow.ulsif import RIDGES, ULSIF, left_out_errors
 
 WEIGHTINGS = [
     DomainClassifierWeighting(classifier=LinearSVM()),
@@ -59,6 +63,14 @@ def test_logistic_odds_are_the_exact_ratio_where_variances_are_equal():
     w = DomainClassifierWeighting(classifier=LinearSVM(), C=100.0).weigh(Xs, np.zeros(4000), Xt)
     ratio = np.exp(Xs[:, 0] - 0.5)  # N(1, 1) over N(0, 1)
     assert np.mean(np.abs(w - ratio)) < 0.1 * ratio.mean()
+
+
+def test_logistic_odds_are_those_of_the_penalty():
+    Xs, Xt, _ = shifted(80, 60)
+    w = DomainClassifierWeighting(classifier=LinearSVM(), C=0.01).weigh(Xs, np.zeros(80), Xt)
+    fitted = linear_model.LogisticRegression(C=0.01).fit(np.concatenate([Xs, Xt]), np.repeat([0, 1], [80, 60]))
+    odds = np.exp(fitted.decision_function(Xs))
+    np.testing.assert_allclose(w, odds / odds.mean(), rtol=1e-3)
 
 
 @pytest.mark.parametrize("model", WEIGHTINGS, ids=called)
@@ -111,6 +123,20 @@ def test_kliep_chooses_the_bandwidth_of_the_most_likely_held_out_target():
     assert KLIEP(classifier=LinearSVM(), gamma=0.7).fit(Xs, Xs[:, 0] > 0, Xt).gamma_ == 0.7
 
 
+def test_kliep_holds_each_part_of_the_target_out_of_the_others():
+    Xs, Xt, _ = shifted(60, 30, seed=4)
+    model = KLIEP(classifier=LinearSVM(), centres=10, folds=5)
+    model.weigh(Xs, np.zeros(60), Xt)
+    order = np.random.default_rng(0).permutation(30)
+
+    def likelihood(gamma):
+        target, mean = (rbf_kernel(X, Xt[order[:10]], gamma=gamma) for X in (Xt[order], Xs))
+        kept = [np.delete(target, np.s_[fold::5], axis=0) for fold in range(5)]
+        return np.mean([np.log(target[fold::5] @ mixture(kept[fold], mean.mean(axis=0))) for fold in range(5)])
+
+    assert model.gamma_ == max(candidate_gammas(Xs, Xt), key=likelihood)
+
+
 def test_kliep_says_that_no_source_is_near():
     with pytest.raises(ValueError, match="expected source samples near every centre"):
         KLIEP(classifier=LinearSVM(), gamma=1.0).weigh(np.zeros((5, 1)), np.zeros(5), np.full((6, 1), 100.0))
@@ -131,6 +157,19 @@ def test_ulsif_leaves_each_pair_out_in_closed_form(ns, nt):
             errors.append((Ks[i] @ alpha) ** 2 / 2 - Kt[i] @ alpha)
         expected.append(np.mean(errors))
     np.testing.assert_allclose(left_out_errors(Ks, Kt, ridges), expected)
+
+
+def test_ulsif_chooses_by_pairs_drawn_from_all_of_both_domains():
+    Xs, Xt, _ = shifted(20, 60)
+    Xt = np.sort(Xt, axis=0)  # the first 20 are not like the others
+    model = ULSIF(classifier=LinearSVM(), centres=8)
+    model.weigh(Xs, np.zeros(20), Xt)
+    draw = np.random.default_rng(0)
+    Xs, Xt = Xs[draw.permutation(20)], Xt[draw.permutation(60)]
+    gammas = candidate_gammas(Xs, Xt)
+    errors = [left_out_errors(*(rbf_kernel(X, Xt[:8], gamma=gamma) for X in (Xs, Xt)), RIDGES) for gamma in gammas]
+    gamma, ridge = np.unravel_index(np.argmin(errors), np.shape(errors))
+    assert (model.gamma_, model.ridge_) == (pytest.approx(gammas[gamma]), RIDGES[ridge])
 
 
 def test_ulsif_with_given_parameters_is_the_ridge_solution():
@@ -185,6 +224,19 @@ def test_keeping_all_changes_nothing(cls):
     Xs, Xt, _ = shifted(60, 40)
     ys = (Xs[:, 0] > 0).astype(np.int64)
     np.testing.assert_array_equal(cls(classifier=LinearSVM(), keep=1.0).weigh(Xs, ys, Xt), np.ones(60))
+
+
+def test_the_difference_of_cross_entropies_is_of_both_domains():
+    Xs, Xt, _ = shifted(60, 40)
+    found = CrossEntropySelection(classifier=LinearSVM(), ridge=0.5).distance(Xs, Xt)
+    source, target = (Gaussian.fit(X, 0.5).log_density(Xs) for X in (Xs, Xt))
+    np.testing.assert_allclose(found, source - target)
+
+
+def test_the_a_distances_scores_are_of_the_given_ridge_and_seed():
+    Xs, Xt, _ = shifted(60, 40)
+    found = ADistanceSelection(classifier=LinearSVM(), ridge=5.0, seed=3).distance(Xs, Xt)
+    np.testing.assert_allclose(found, held_out_scores(Xs, Xt, ridge=5.0, seed=3)[0])
 
 
 def test_herding_takes_the_sample_of_least_mmd_at_each_step():

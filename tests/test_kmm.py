@@ -5,7 +5,7 @@ import pytest
 from cvxopt import matrix, solvers
 from sklearn.metrics.pairwise import rbf_kernel
 
-from tda.divergences.kernels import bandwidth, gram, mean_similarity, median_gamma
+from tda.divergences.kernels import bandwidth, candidate_gammas, gram, mean_similarity, median_gamma
 from tda.errors import UsageError
 from tda.methods.shallow.bounded_qp import bounded_qp, pivoted
 from tda.methods.shallow.kmm import KMM
@@ -114,6 +114,11 @@ def test_the_median_heuristic():
     assert bandwidth("linear", None, Xs, Xt) is None
     with pytest.raises(ValueError, match="set gamma"):
         median_gamma(np.ones((5, 2)), np.ones((4, 2)))
+
+
+def test_the_candidate_bandwidths_are_powers_of_four_around_the_median():
+    Xs, Xt = draw(40, 30)
+    np.testing.assert_allclose(candidate_gammas(Xs, Xt) / median_gamma(Xs, Xt), [1 / 16, 1 / 4, 1, 4, 16])
 
 
 def test_the_mean_similarity_does_not_depend_on_the_block():

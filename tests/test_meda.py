@@ -20,15 +20,16 @@ def flow(Xs, Xt, dim, steps=2000):
     return sum(P @ P.T for P in Phi) / steps
 
 
-def test_it_is_the_closed_form_on_the_root_of_the_flow_kernel():
+@pytest.mark.parametrize("mu", [0.2, 0.5, 1.0])
+def test_it_is_the_closed_form_on_the_root_of_the_flow_kernel(mu):
     Xs, ys, Xt, _ = clusters()
     root = np.real(sqrtm(flow(Xs, Xt, 3)))
     X = unit(np.concatenate([Xs, Xt]) @ root)
     guesses = ys[np.argmin(np.linalg.norm(X[60:, None] - X[None, :60], axis=2), axis=1)]
     K = np.exp(-0.5 * np.sum((X[:, None] - X[None]) ** 2, axis=2))
-    model = MEDA(classifier=OneNN(), dim=3, mu=0.5, eta=0.3, lam=4.0, rho=0.7, neighbours=6, iterations=1)
+    model = MEDA(classifier=OneNN(), dim=3, mu=mu, eta=0.3, lam=4.0, rho=0.7, neighbours=6, iterations=1)
     model.fit(Xs, ys, Xt)
-    alpha = textbook(X, ys, guesses, K=K, sigma=0.3, lam=4.0, rho=0.7, neighbours=6)
+    alpha = textbook(X, ys, guesses, K=K, sigma=0.3, lam=4.0, rho=0.7, neighbours=6, mu=mu)
     np.testing.assert_allclose(model.coefficients_, alpha, atol=1e-5)  # the mean over steps is not the integral
 
 

@@ -69,6 +69,23 @@ def test_marks_and_gap() -> None:
     assert table.rows[-1] is target
 
 
+def others(**lower: float) -> list[Record]:
+    """Return methods with the accuracies of DANN, each lowered by so much."""
+    return [
+        replace(one, setting=name, method=name, label=name, key=one.key + name, accuracy=(one.accuracy or 0) - by)
+        for name, by in lower.items()
+        for one in records()
+        if one.method == "dann"
+    ]
+
+
+def test_the_second_is_the_best_but_one_of_those_that_compete() -> None:
+    as_good = [replace(one, accuracy=71.0) if one.key.startswith("target_onlyA-B") else one for one in records()]
+    (table,) = report.tables([*as_good, *others(coral=1.0, tca=5.0)])
+    assert row(table, "target_only").entries["A-B"].mean == row(table, "coral").entries["A-B"].mean
+    assert [made.label for made in table.rows if made.entries["A-B"].second] == ["coral"]
+
+
 def test_a_failed_or_missing_cell_leaves_no_average() -> None:
     failed = [r for r in records() if not (r.method == "dann" and r.task == "A-B")]
     failed.append(record(setting="dann", method="dann", label="dann", task="A-B", status="failed", accuracy=None,

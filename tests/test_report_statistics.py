@@ -9,7 +9,7 @@ from scipy import stats
 
 from tda import report
 from tda.report import statistics
-from tests.test_report import records
+from tests.test_report import others, records
 
 # JMLR 2006, table 6: AUC of four variants of C4.5 on fourteen data sets. Of two that are printed as 0.975 one is
 # ranked before the other there.
@@ -56,6 +56,12 @@ def test_wilcoxon_with_ties_and_zeros_counts_every_choice_of_signs() -> None:
     assert statistics.wilcoxon(kept, kept) == 1.0
 
 
+def test_holms_p_values_never_fall() -> None:
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert statistics.holm([0.02, 0.021, 0.9]) == pytest.approx([0.06, 0.06, 0.9])
+    assert statistics.holm([0.6, 0.5]) == [1.0, 1.0]
+
+
 def test_intervals_are_those_of_drawing_tasks_again() -> None:
     scores = np.array([[50.0, 60.0, 80.0, 90.0], [10.0, 10.0, 10.0, 10.0]])
     low, high = statistics.average_intervals(scores)
@@ -70,11 +76,11 @@ def test_groups_are_the_largest_that_a_difference_joins() -> None:
     assert statistics.groups(list("abcd"), ranks, 1.4) == (("a", "b"), ("b", "c"), ("c", "d"))
     assert statistics.groups(list("abcd"), ranks, 2.0) == (("a", "b", "c"), ("c", "d"))
     assert statistics.groups(list("abcd"), ranks, 0.1) == ()
+    assert statistics.groups(list("abcd"), ranks, 0.5) == ()  # the critical difference is significant itself
 
 
 def test_the_report_leaves_out_oracles_and_methods_without_every_task() -> None:
-    third = [replace(r, method="coral", setting="coral", label="coral", key=r.key + "c", accuracy=40.0)
-             for r in records() if r.method == "dann"]  # fmt: skip
+    third = [replace(r, accuracy=40.0) for r in others(coral=0)]
     lacking = [replace(r, method="tca", setting="tca", label="tca", key=r.key + "t") for r in third if r.task == "A-B"]
     (table,) = report.tables([*records(), *third, *lacking])
     made = statistics.statistics(table)
@@ -86,6 +92,25 @@ def test_the_report_leaves_out_oracles_and_methods_without_every_task() -> None:
     assert "want of an accuracy on every task: tca" in said
     (pair,) = [pair for pair in made.pairs if {pair.first, pair.second} == {"dann", "source_only"}]
     assert (pair.wins, pair.losses, pair.p) == (1, 1, 1.0)
+
+
+def test_of_more_than_ten_methods_the_best_alone_is_set_against_the_others() -> None:
+    names = [f"m{rank:02}" for rank in range(statistics.PAIRS_OF + 1)]
+    (table,) = report.tables(others(**{name: rank / 10 for rank, name in enumerate(names)}))
+    made = statistics.statistics(table)
+    assert made.methods == tuple(names)
+    assert [(pair.first, pair.second, pair.wins, pair.losses) for pair in made.pairs] == [
+        (names[0], name, 2, 0) for name in names[1:]
+    ]
+    assert made.beyond == 0
+
+
+def test_of_too_many_methods_the_best_take_part() -> None:
+    names = [f"m{rank:02}" for rank in range(statistics.MOST + 2)]
+    (table,) = report.tables(others(**{name: rank / 10 for rank, name in enumerate(names)}))
+    made = statistics.statistics(table)
+    assert made.methods == tuple(names[: statistics.MOST])
+    assert made.beyond == 2
 
 
 def test_one_method_on_one_task_is_no_reason_to_fail() -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
 
 from tda.methods.shallow.gfk import GFK
@@ -80,6 +81,15 @@ def test_least_squares_find_the_direction_of_the_classes():
     Zs, _ = SGF(classifier=OneNN(), dim=3, components=1).align(Xs, ys + 7, Xs + 0.1)
     means = [Zs[ys == c].mean() for c in (0, 1)]
     assert abs(means[1] - means[0]) > 2 * Zs[ys == 0].std()
+
+
+def test_the_components_are_those_of_least_squares_on_the_flow():
+    Xs, Xt, ys = sample(60, 6, 0), sample(50, 6, 1), np.arange(60) % 3
+    Fs, Ft = SGF(classifier=OneNN(), dim=3, subspaces=4).align(Xs, ys, Xt)
+    Zs, Zt = SGF(classifier=OneNN(), dim=3, subspaces=4, components=2).align(Xs, ys, Xt)
+    squares = PLSRegression(2, scale=False).fit(Fs, np.eye(3)[ys])
+    np.testing.assert_allclose(Zs - Zs.mean(axis=0), squares.transform(Fs), atol=1e-9)
+    np.testing.assert_allclose(Zt - Zs.mean(axis=0), squares.transform(Ft), atol=1e-9)
 
 
 @pytest.mark.data

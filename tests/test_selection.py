@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from tda import regret
@@ -21,7 +23,7 @@ from tda.cache import digest
 from tda.checkpoint import Checkpoint
 from tda.config import Sweep, identity
 from tda.errors import Terminated, UsageError
-from tda.methods.deep.base import Batch, DeepMethod, Objective
+from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
 from tda.methods.deep.source_only import SourceOnly
 from tda.methods.shallow.one_nn import OneNN
 from tda.methods.shallow.tca import TCA
@@ -31,6 +33,7 @@ from tda.store import Record, Store
 from tda.task import Domain
 from tda.trainer import Learner, Trainer
 from tda.validators import (
+    PENALTIES,
     VALIDATORS,
     Candidate,
     bnm,
@@ -79,6 +82,16 @@ def test_the_density_ratio_is_target_over_source() -> None:
     source, target = DRAW.normal(size=(6000, 1)), DRAW.normal(1, size=(2000, 1))
     at = np.linspace(-1, 2, 7)[:, None]
     np.testing.assert_allclose(density_ratio(source, target, at), np.exp(at[:, 0] - 0.5), rtol=0.2)
+
+
+def test_the_density_ratio_is_learned_from_every_sample() -> None:
+    draw = np.random.default_rng(0)
+    source, target = draw.normal(size=(30, 2)), draw.normal(1.5, size=(20, 2))
+    X, is_target = np.concatenate([source, target]), np.repeat([0, 1], [30, 20])
+    scaler = StandardScaler().fit(X)
+    mildest = LogisticRegression(C=max(PENALTIES), tol=1e-6).fit(scaler.transform(X), is_target)  # they lie apart
+    odds = np.exp(mildest.decision_function(scaler.transform(source)))
+    np.testing.assert_allclose(density_ratio(source, target, source), 1.5 * odds, rtol=0.05)
 
 
 @pytest.mark.parametrize("temperature", [0.05, 1.0])
@@ -152,6 +165,19 @@ def candidate(**other: Any) -> Candidate:
     return Candidate(**(given | other))
 
 
+def test_each_validator_is_of_its_part_of_the_candidate() -> None:
+    seen = candidate()
+    assert seen.few is not None
+    rows, y = seen.few
+    truth = target_conditional(seen.target[rows], y, seen.held, seen.held_y)
+    weights = density_ratio(seen.source, seen.target, seen.held)
+    assert {name: validator(seen) for name, validator in VALIDATORS.items() if name != "infomax"} == pytest.approx({
+        "source_risk": source_risk(seen.losses), "iwcv": iwcv(seen.losses, weights), "dev": dev(seen.losses, weights),
+        "trcv": trcv(np.exp(-seen.losses), truth, weights), "entropy": entropy(P), "snd": snd(P), "corr_c": corr_c(P),
+        "bnm": bnm(P), "rankme": rankme(seen.target),
+    })  # fmt: skip
+
+
 def test_only_trcv_looks_at_target_labels() -> None:
     seen = candidate()
     other = replace(seen, few=(np.arange(4), np.array([1, 0, 1, 0])))
@@ -165,13 +191,13 @@ def test_without_probabilities_only_what_needs_none_is_said() -> None:
 
 
 def test_a_share_of_every_class_is_kept_back() -> None:
-    y = np.repeat([0, 1, 2], [20, 5, 1])
+    y = np.repeat([0, 1, 2], [20, 8, 1])
     back = kept_back(y, 0.2, seed=0)
-    assert np.bincount(y[back], minlength=3).tolist() == [4, 1, 0]
-    assert np.bincount(y[kept_back(y, 0.9, seed=0)], minlength=3).tolist() == [18, 4, 0]
+    assert np.bincount(y[back], minlength=3).tolist() == [4, 2, 0]
+    assert np.bincount(y[kept_back(y, 0.9, seed=0)], minlength=3).tolist() == [18, 7, 0]
     assert not np.array_equal(back, kept_back(y, 0.2, seed=1))
-    source, held = split(Domain("A", np.arange(26.0)[:, None], y, "print", ("lost.png",)), 0.2, seed=0)
-    assert sorted([*source.x.ravel(), *held.x.ravel()]) == list(range(26))
+    source, held = split(Domain("A", np.arange(29.0)[:, None], y, "print", ("lost.png",)), 0.2, seed=0)
+    assert sorted([*source.x.ravel(), *held.x.ravel()]) == list(range(29))
     assert (source.fingerprint, source.skipped) == ("print", ("lost.png",))
     with pytest.raises(UsageError, match=r"selection\.held=0\.2 keeps back no source sample"):
         kept_back(np.arange(9), 0.2, seed=0)
@@ -255,6 +281,35 @@ def test_scores_are_of_the_iterate_as_it_would_be_finished() -> None:
     assert whole.scores_["source_risk"][-1] == (18, pytest.approx(likelihood.mean().item()))
 
 
+class Apart(SourceOnly):
+    """Leaves the source elsewhere than the target."""
+
+    def embed(self, x: Tensor, domain: DomainName) -> Tensor:
+        return super().embed(x, domain) + (7 if domain == "source" else 0)
+
+
+class Remembering(Judge):
+    """Keeps what it is shown last."""
+
+    def scores(self, candidate: Candidate) -> dict[str, float]:
+        self.shown = candidate
+        return super().scores(candidate)
+
+
+def test_validators_see_every_sample_where_the_method_leaves_its_domain() -> None:
+    """Those of the target that was trained on, of which a part alone is watched."""
+    Xs, ys, Xt, _ = data()
+    judged = Remembering(Selection(), Domain("A", Xs[:10], ys[:10]), few=None, truth=None)
+    made = learner(judged, Apart)
+    made.watched = Xt[:7]
+    made.fit(Xs, ys, Xt)
+    seen = judged.shown
+    np.testing.assert_allclose(seen.source, made.features(Xs, "source"), rtol=1e-5)
+    np.testing.assert_allclose(seen.held, made.features(judged.held.x, "source"), rtol=1e-5)
+    np.testing.assert_allclose(seen.target, made.features(Xt, "target"), rtol=1e-5)
+    np.testing.assert_allclose(seen.P, softmax(made.logits(Xt), axis=1), rtol=1e-5)
+
+
 def test_the_best_iterate_survives_a_stop(tmp_path: Path) -> None:
     Xs, ys, Xt, _ = data()
     unbroken = learner(judge("source_risk")).fit(Xs, ys, Xt)
@@ -334,16 +389,21 @@ def test_aligners_are_judged_where_they_align_and_others_are_not(tmp_path: Path)
     assert other.scores == {}
 
 
-def test_an_aligners_risk_is_the_error_of_its_classifier_on_what_was_kept_back() -> None:
+def test_an_aligners_risks_are_those_of_its_classifier_on_what_was_kept_back() -> None:
+    """Of classes drawn at random, so that it errs on some; the ratio is of what it was trained on."""
     Xs, ys, Xt, _ = data()
+    ys = np.random.default_rng(0).permutation(ys)
     tca = TCA(classifier=OneNN(), dim=2).fit(Xs, ys, Xt)
-    selection = Selection(scores=["source_risk"])
-    Zs, _ = tca.aligned_
+    selection = Selection(scores=["source_risk", "iwcv"])
+    Zs, Zt = tca.aligned_
     back = kept_back(ys, selection.held, seed=0)
-    wrong = [
-        ys[~back][np.argmin(((Zs[~back] - z) ** 2).sum(axis=1))] != y for z, y in zip(Zs[back], ys[back], strict=True)
-    ]
-    assert aligner_scores(tca, ys, selection) == {"source_risk": pytest.approx(-np.mean(wrong))}
+    wrong = np.array(
+        [ys[~back][np.argmin(((Zs[~back] - z) ** 2).sum(axis=1))] != y for z, y in zip(Zs[back], ys[back], strict=True)]
+    )
+    assert 0 < wrong.mean() < 1
+    weights = density_ratio(Zs[~back], Zt, Zs[back])
+    expected = {"source_risk": -wrong.mean(), "iwcv": -np.mean(weights * wrong)}
+    assert aligner_scores(tca, ys, selection) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,15 @@ class Side:
         What chose the iterate: ``last``, ``oracle`` (the best on the target), a validator's name, or ``unknown``.
     runs : int or None
         Runs that are averaged; None where unknown, 0 where a run cannot differ from another.
+    oracle : bool
+        Whether the target's labels had a part in that choice.
     """
 
     label: str
     features: str
     protocol: str
     runs: int | None
+    oracle: bool
 
 
 @dataclass(frozen=True)
@@ -212,7 +215,8 @@ def measured(records: Iterable[Record]) -> Iterator[dict[str, Measured]]:
             for protocol, by_seed in ((first["selection"], ours.loc[name]), ("oracle", best.loc[name])):
                 known = {task: column.to_numpy() for task, column in by_seed.items() if column.notna().any()}
                 if known:
-                    side = Side(labels[name], features(first), protocol, runs)
+                    reads = protocol != "last" and "oracle" in (protocol, first["protocol"])
+                    side = Side(labels[name], features(first), protocol, runs, reads)
                     data = first["config"].get("dataset") or {}
                     one = Measured(str(dataset), first["method"], data, side, known, scored)
                     protocols.setdefault(protocol, one)
@@ -237,7 +241,7 @@ def beside(ours: Measured, table: Table) -> Comparison | None:
 
     The average is over the tasks that the row gives, or over all of the dataset where it gives the average alone.
     """
-    theirs = Side(table.label, table.features, table.protocol, table.runs)
+    theirs = Side(table.label, table.features, table.protocol, table.runs, table.protocol == "oracle")
     unlike = (*unlikeness(ours.side, theirs, table.differs), *reprepared(ours))
     listed = reported.listed_tasks(ours.dataset)
     given = [task for task in listed if task in table.cells]
@@ -270,7 +274,7 @@ def unlikeness(ours: Side, theirs: Side, differs: str) -> Iterator[str]:
         yield "features not said by the publication"
     elif ours.features != theirs.features:
         yield f"features {described(theirs.features)}, ours {described(ours.features)}"
-    if "oracle" in (ours.protocol, theirs.protocol) and ours.protocol != theirs.protocol:
+    if (ours.oracle or theirs.oracle) and ours.protocol != theirs.protocol:
         yield f"protocol {spelled(theirs.protocol)}, ours {spelled(ours.protocol)}"
     if differs:
         yield differs
@@ -301,7 +305,7 @@ def described(features: str) -> str:
 
 def caution(ours: Side, theirs: Side) -> Iterator[str]:
     """Yield what differs, or is not known, without making the difference meaningless."""
-    if theirs.protocol != ours.protocol and "oracle" not in (ours.protocol, theirs.protocol):
+    if theirs.protocol != ours.protocol and not (ours.oracle or theirs.oracle):
         yield f"protocol {spelled(theirs.protocol)}, ours {spelled(ours.protocol)}"
     if ours.runs and theirs.runs != ours.runs:
         said = "an unstated number of runs" if theirs.runs is None else plural(theirs.runs, "run")
