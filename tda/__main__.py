@@ -9,22 +9,23 @@ from textwrap import dedent
 from typing import NoReturn
 
 from tda import __version__
-from tda.commands import check, compare, data, listing, report, run, selection
 from tda.errors import Terminated, UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 fine, 1 something failed, 2 wrong usage, 128 + n signal n."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    told = False
+
+    def terminate(*_: object) -> NoReturn:
+        """Stop as Ctrl-C does, so that nothing is left half done."""
+        nonlocal told
+        told = True
+        raise Terminated
+
     try:
         signal.signal(signal.SIGTERM, terminate)
-        if arguments[:1] == ["run"] and not {"-h", "--help"} & set(arguments):
-            return run.run(arguments[1:])
-        options = parsed(arguments)
-        return int(options.call(options))
-    except UsageError as error:
-        print(f"tda: {error}", file=sys.stderr)
-        return 2
+        return command(arguments)
     except KeyboardInterrupt:
         return stopped("interrupted", signal.SIGINT, arguments)
     except Terminated:
@@ -32,11 +33,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:
+        if told:  # OmegaConf, where the signal found it, may have raised something else in its place
+            return stopped("told to stop", signal.SIGTERM, arguments)
+        if not isinstance(error, UsageError):
+            raise
+        print(f"tda: {error}", file=sys.stderr)
+        return 2
 
 
-def terminate(*_: object) -> NoReturn:
-    """Stop as Ctrl-C does, so that nothing is left half done."""
-    raise Terminated
+def command(arguments: list[str]) -> int:
+    """Run one of tda's commands, whose imports take seconds, and return its exit code."""
+    from tda.commands import run
+
+    if arguments[:1] == ["run"] and not {"-h", "--help"} & set(arguments):
+        return run.run(arguments[1:])
+    options = parsed(arguments)
+    return int(options.call(options))
 
 
 def stopped(how: str, number: signal.Signals, arguments: Sequence[str]) -> int:
@@ -61,6 +74,8 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of everything but the overrides of ``tda run``, which are Hydra's."""
+    from tda.commands import check, compare, data, listing, report, run, selection
+
     top = argparse.ArgumentParser(
         prog="tda",
         formatter_class=argparse.RawDescriptionHelpFormatter,

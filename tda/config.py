@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, lru_cache
 from importlib import import_module
 from itertools import permutations, product
@@ -23,7 +23,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
@@ -32,10 +32,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from tda import distances
 from tda.backbones.weights import fingerprint
 from tda.cache import digest
-from tda.data.base import Dataset
+from tda.data.arrays import READERS
+from tda.data.base import Dataset, check_domain
 from tda.errors import UsageError, unknown
+from tda.methods.shallow.base import Aligner
 from tda.resources import folder
-from tda.selection import Selection
+from tda.selection import LAST, Selection
 
 ANY_CLASS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
 PLAIN_NAME = re.compile(r"[\w.+-]+")
@@ -104,8 +106,8 @@ def folders_in(root: str) -> dict[str, str]:
 
 
 def files_in(root: str) -> dict[str, str]:
-    """Return the files in `root` by their name without suffix: the domains of a folder of features."""
-    return {path.stem: path.name for path in below(root) if path.is_file()}
+    """Return the files of features in `root` by their name without suffix: the domains of a folder of features."""
+    return {path.stem: path.name for path in below(root) if path.is_file() and path.suffix.lower() in READERS}
 
 
 def every_pair(domains: Mapping[str, Any] | Sequence[str]) -> str:
@@ -118,6 +120,8 @@ def every_pair(domains: Mapping[str, Any] | Sequence[str]) -> str:
     """
     if len(list(domains)) < 2:
         raise UsageError(f"expected at least two domains, given {', '.join(map(str, domains)) or 'none'}")
+    for domain in domains:
+        check_domain(str(domain))
     return ",".join(f"{source}-{target}" for source, target in permutations(map(str, domains), 2))
 
 
@@ -217,10 +221,17 @@ def on_task(made_of: Mapping[str, Any], task: str) -> dict[str, Any]:
 
 
 def selected(config: DictConfig) -> Selection:
-    """Return how the iterate that is scored is chosen; of a network that is trained on the target it is the last."""
+    """Return how the iterate that is scored is chosen; of a network that is trained on the target it is the last.
+
+    A shallow method has no other, and only of an aligner do validators say anything.
+    """
+    asked = cast(Selection, OmegaConf.to_object(config.selection))
     if config.method.run.trained_on == "target":
         return Selection()
-    return cast(Selection, OmegaConf.to_object(config.selection))
+    if config.method.run.trainer is not None:
+        return asked
+    scored = asked.scores and issubclass(locate(config.method, "method", config.allow_external), Aligner)
+    return replace(asked, chooser=LAST) if scored else Selection()
 
 
 def address(config: DictConfig) -> tuple[str, str, str, str]:
@@ -358,6 +369,7 @@ class Sweep:
     def __init__(self, overrides: Sequence[str]) -> None:
         with usage_errors(overrides), composer():
             self.master, grid = axes(overrides)
+            check_sweep(self.master)
             own = list(self.master.hydra.overrides.hydra)
             self.loader = Loader(GlobalHydra.instance().config_loader().get_search_path(), own)
             datasets: dict[tuple[str, ...], Dataset] = {}
@@ -386,6 +398,18 @@ class Sweep:
                 config.dataset.name, method.name, config.task, identity(config), method.label, method.run.baseline,
                 datasets[what], config, any(TASK_MATTERS.search(o) for o in (OmegaConf.to_yaml(config), *choice)),
             )  # fmt: skip
+
+
+def check_sweep(master: DictConfig) -> None:
+    """Raise `UsageError` for what all cells have in common and no cell could be run, or be found again, with."""
+    if not master.results:
+        raise UsageError("results is empty; expected the folder of the records and tables")
+    resolved(OmegaConf.create({"keep_features": master.keep_features}))
+    if master.hydra.job.chdir:
+        raise UsageError("hydra.job.chdir=true would let every cell write elsewhere; leave it out, and set results=")
+    size = master.hydra.sweeper.get("max_batch_size")
+    if size is not None and size < 1:
+        raise UsageError(f"hydra.sweeper.max_batch_size={size}: expected at least 1 cell, or null for all")
 
 
 class Row(NamedTuple):
@@ -456,6 +480,11 @@ def usage_errors(overrides: Sequence[str]) -> Iterator[None]:
                 f"{group}={name} needs more than is installed: pip install 'tda[{EXTRAS[name]}]'"
             ) from None
         raise unknown(group, name, error.options or []) from None
+    except OverrideParseException as error:
+        raise UsageError(
+            f"{error.override!r} is not understood; expected KEY=VALUE, and a value with other characters than letters "
+            "a to z, digits and / - + . _ : % @ ? | $ * in quotes of its own: \"KEY='VALUE'\""
+        ) from None
     except (HydraException, OmegaConfBaseException) as error:
         if isinstance(error.__cause__, UsageError):
             raise error.__cause__ from None
@@ -493,6 +522,8 @@ def axes(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, list[str]]]:
     """
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     typed = parser.parse_overrides(list(overrides))
+    for override in typed:
+        check_choice(override)
     swept = {o.get_key_element() for o in typed if o.is_sweep_override()}
     fixed = [str(o.input_line) for o in typed if not o.is_sweep_override() and not of_a_choice(o, swept)]
     master = compose("config", fixed, return_hydra_config=True)
@@ -508,6 +539,21 @@ def axes(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, list[str]]]:
         if not override.is_hydra_override():
             grid[key] = expanded(override)
     return master, {key: grid[key] for key in sorted(grid, key=lambda key: key != "task")}
+
+
+def check_choice(override: Override) -> None:
+    """Raise `UsageError` for a config group that is given no name: deleted, null, empty or a list."""
+    group = override.key_or_group
+    value = None if override.is_sweep_override() else override.value()
+    nothing = override.is_delete() or not (override.is_sweep_override() or value or isinstance(value, list))
+    if (
+        (nothing or isinstance(value, list))
+        and group != "experiment"
+        and "/" not in group
+        and (folder("conf") / group).is_dir()
+    ):
+        names = sorted(path.stem for path in (folder("conf") / group).glob("*.yaml"))
+        raise UsageError(f"{override.input_line}: expected a name, {group}=NAME. Choose from: {', '.join(names)}")
 
 
 def of_a_choice(override: Override, swept: Collection[str]) -> bool:
@@ -578,6 +624,8 @@ def known_keys(overrides: Sequence[str]) -> None:
             for depth, part in enumerate(key.split(".")):
                 there = [str(k) for k in node] if isinstance(node, DictConfig) else []
                 if part not in there:
+                    if key.startswith("hydra.launcher.") and root.hydra.runtime.choices["hydra/launcher"] == "basic":
+                        raise UsageError(f"{key}: name the launcher that it is for too: hydra/launcher=joblib")
                     where = ".".join(key.split(".")[:depth]) or "the configuration"
                     where += f" {node.name}" if depth and "name" in there else ""
                     raise unknown(f"key of {where}", part, [k for k in there if k[0] != "_"])

@@ -15,6 +15,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from tda.config import Cell, Sweep, composer, one_line
+from tda.errors import UsageError
 from tda.run import main
 
 ARRAY = 1000  # jobs that Slurm takes at once, unless its MaxArraySize was changed
@@ -57,7 +58,10 @@ def launch(plan: Sweep, cells: Sequence[Cell]) -> None:
         HydraConfig.instance().set_config(master)
         callbacks = Callbacks(master)
         context = HydraContext(config_loader=plan.loader, callbacks=callbacks)
-        launcher = Plugins.instance().instantiate_launcher(context, main, master)
+        try:
+            launcher = Plugins.instance().instantiate_launcher(context, main, master)
+        except RuntimeError as error:
+            raise UsageError(f"hydra.launcher: {one_line(error)}; choose one by hydra/launcher=NAME") from None
         callbacks.on_multirun_start(config=master, config_name="config")
         for start in range(0, len(cells), size):
             jobs = [[*cell.overrides, *own] for cell in cells[start : start + size]]
@@ -87,6 +91,8 @@ def shared(master: DictConfig, cells: int) -> Share:
     launcher, threads, cores = master.hydra.launcher, master.runtime.threads, available()
     match master.hydra.runtime.choices["hydra/launcher"]:
         case "joblib":
+            if launcher.n_jobs == 0:
+                raise UsageError("hydra.launcher.n_jobs=0: expected a number of workers, or -1 for one a core")
             if launcher.n_jobs < 0:
                 most = max(1, cores + 1 + launcher.n_jobs) if threads is None else max(1, cores // threads)
                 launcher.n_jobs = min(most, cells, gpu_slots(master) or most)

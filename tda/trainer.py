@@ -353,8 +353,8 @@ def indices(samples: int, batch: int, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     pool = torch.empty(0, dtype=torch.int64)
     while True:
-        while len(pool) < batch:
-            pool = torch.cat([pool, torch.randperm(samples, generator=generator)])
+        rounds = -(-max(0, batch - len(pool)) // samples)
+        pool = torch.cat([pool, *(torch.randperm(samples, generator=generator) for _ in range(rounds))])
         yield pool[:batch]
         pool = pool[batch:]
 

@@ -96,6 +96,13 @@ def test_other_numbers_than_published_are_refused(tmp_path: Path) -> None:
     assert len(dataset(tmp_path, "a.npz", counts={"A": 7}).domain("A").x) == 7
 
 
+def test_domains_of_other_features_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=X, y=Y)
+    np.savez(tmp_path / "b.npz", x=X[:, :3], y=Y)
+    with pytest.raises(UsageError, match=r"toy: expected domains of the same features; their numbers are A 4, B 3"):
+        dataset(tmp_path, "", domains={"A": "a.npz", "B": "b.npz"}).domain("A")
+
+
 def with_pickle(path: Path) -> None:
     np.savez(path, x=np.array([{"a": 1}, None], dtype=object), y=Y)
 
@@ -112,6 +119,9 @@ def with_pickle(path: Path) -> None:
         ("a.csv", lambda path: path.write_text("1,2,x\n3,4,5\n6,y,7\n"), "cannot read features"),
         ("a.csv", lambda path: path.write_text("1,2,0.5\n3,4,1\n"), "expected whole numbers as labels, given 0.5"),
         ("a.csv", lambda path: path.write_text("1,nan,0\n3,4,1\n"), "a feature is not a finite number"),
+        ("a.csv", lambda path: path.write_text(""), "it holds no samples"),
+        ("a.csv", lambda path: path.write_text("a,b,label\n"), "it holds no samples"),
+        ("a.npz", lambda path: np.savez(path, x=X[:0], y=Y[:0]), r"expected samples, found none .* \(0, 4\)"),
         ("x.npy", lambda path: np.save(path, X), r"name it after a #: x\.npy#labels\.npy"),
         ("a.npz", lambda path: np.savez(path, x=X, y=Y[:-1]), r"6 labels do not fit features of shape \(7, 4\)"),
         ("a.npz", lambda path: np.savez(path, x=X, z=X, y=Y), r"expected one matrix and one vector, found x \(7, 4\)"),

@@ -1,8 +1,11 @@
 """The command line as a user meets it: exit codes, one clear line for each mistake, resuming, tables."""
 
+import contextlib
 import json
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 
 from tda.__main__ import main, parsed, parser
 from tda.config import Sweep, by_dataset
+from tda.errors import Terminated, UsageError
 from tests.conftest import names
 
 QUICK = ["method=one_nn,coral", "task=O-P,P-O"]
@@ -156,6 +160,16 @@ MISTAKES = {
     "parameter of one of two": (["method=tca,one_nn", "method.dim=3"], r"'dim' is not a key of method one_nn"),
     "trained on": (["method.run.trained_on=targte"], r"did you mean 'target'\?"),
     "trainer of a method": (["method=dann", "method.run.trainer=foo"], r"trainer=foo: expected the name of a config"),
+    "unknown variable in a picture": (["keep_features=${oc.env:NOPE_}"], r"'NOPE_' not found"),
+    "no workers": (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], r"n_jobs=0: expected a number of workers"),
+    "foreign launcher": (["hydra.launcher._target_=os.system"], r"Invalid plugin 'os\.system'.*hydra/launcher=NAME"),
+    "workers of no launcher": (["hydra.launcher.n_jobs=2"], r"n_jobs: name the launcher .* hydra/launcher=joblib"),
+    "another folder for each cell": (["hydra.job.chdir=true"], r"chdir=true would let every cell write elsewhere"),
+    "negative batch of cells": (["hydra.sweeper.max_batch_size=-3"], r"max_batch_size=-3: expected at least 1"),
+    "no method": (["~method"], r"~method: expected a name, method=NAME\. Choose from: a_distance"),
+    "null method": (["method=null"], r"method=null: expected a name"),
+    "list of methods": (["method=[one_nn]"], r"method=\[one_nn\]: expected a name"),
+    "letters that want quotes": (["name=ünï"], r"'name=ünï' is not understood; .* quotes of its own"),
     "threads": (["runtime.threads=0"], r"runtime\.threads=0: expected at least 1"),
     "infinite": (["method=dann", "trainer.lr=inf"], r"trainer\.lr=inf: input should be a finite number"),
     "cache": (["runtime.cache=/dev/null/x"], r"cannot read or cache digits: .*; see runtime\.cache"),
@@ -186,7 +200,7 @@ MISTAKES = {
     "untrained features": (["method=tca", "backbone=lenet"], r"needs features, and backbone lenet has none"),
     "weights for 1-NN": (["method=kmm", "method.classifier._target_=tda.methods.shallow.one_nn.OneNN"], r"'C' is not a parameter of OneNN"),
     "device": (["runtime.device=cuda:99"], r"runtime\.device=cuda:99 is not a device of this machine"),
-    "malformed": (["method=tca,"], r"mismatched input"),
+    "malformed": (["method=tca,"], r"'method=tca,' is not understood; expected KEY=VALUE"),
     "pickles": (["--experimental-rerun", "x.pickle"], r"unpickles"),
     "replaced configuration": (["--config-name", "x"], r"--config-dir"),
 }  # fmt: skip
@@ -206,6 +220,35 @@ def test_a_mistake_gets_one_clear_line_and_exit_code_2(
     assert "Traceback" not in shown.err
     assert shown.out == ""
     assert not records(tmp_path)
+
+
+@pytest.mark.parametrize(("given", "message"), [("", "results is empty"), ("${results}", "Recursive interpolation")])
+def test_a_results_folder_that_is_none(
+    given: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "task=O-P", f"results={given}"]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_that_comes_out_as_a_mistake(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A signal can find OmegaConf in the middle of something, and be lost in the error that follows."""
+
+    def interrupted(_: list[str]) -> int:
+        with contextlib.suppress(Terminated):
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise UsageError("'NoneType' object has no attribute")
+
+    monkeypatch.setattr("tda.__main__.command", interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["run"]) == 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "told to stop" in capsys.readouterr().err
 
 
 def test_an_unwritable_results_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

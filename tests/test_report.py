@@ -130,6 +130,20 @@ def test_transfer_is_measured_against_the_baseline_that_was_trained_the_same_way
     assert not row(table, "dann").entries["O-P"].negative
 
 
+def test_transfer_is_measured_against_the_baseline_whose_iterate_was_chosen_in_the_same_way() -> None:
+    def chosen(chooser: str, method: str, accuracy: float) -> Record:
+        return record(
+            key=f"{method}{chooser}", setting=f"{method}{chooser}", method=method, label=method, accuracy=accuracy,
+            baseline=None if method == "source_only" else "source_only", selection=chooser,
+            config={"selection": chooser},
+        )  # fmt: skip
+
+    (table,) = report.tables(
+        [chosen("last", "source_only", 40.0), chosen("dev", "source_only", 80.0), chosen("dev", "dann", 75.0)]
+    )
+    assert row(table, "dann").entries["O-P"].negative
+
+
 def test_settings_of_one_method_are_told_apart() -> None:
     two = [record(key=str(dim), setting=str(dim), config={"method": {"dim": dim, "mu": 1}}) for dim in (10, 30)]
     (table,) = report.tables(two)

@@ -375,6 +375,11 @@ def test_an_oracle_that_is_trained_on_the_target_takes_its_last_iterate() -> Non
     assert plain.address == chosen.address
 
 
+def test_a_shallow_method_has_no_iterate_to_choose() -> None:
+    cells = Sweep(["method=one_nn,coral", "task=P-O", "selection=last,scores,dev,oracle"]).cells
+    assert [len({cell.address for cell in cells if cell.address[1] == name}) for name in ("one_nn", "coral")] == [1, 2]
+
+
 def test_aligners_are_judged_where_they_align_and_others_are_not(tmp_path: Path) -> None:
     plain, judged, other = (
         record(tmp_path, method, "method.dim=2" if method == "method=tca" else "seed=0", selection)

@@ -102,6 +102,10 @@ class Features(Dataset):
         samples = self._samples(name)
         for difference in self.differences(name):
             raise UsageError(f"{difference}; set dataset.counts=null to run on what is there")
+        widths = {domain: self._samples(domain).x.shape[1] for domain in self.domains}
+        if len(set(widths.values())) > 1:
+            said = ", ".join(f"{domain} {width}" for domain, width in widths.items())
+            raise UsageError(f"{self.name}: expected domains of the same features; their numbers are {said}")
         x = scaled(samples.x, self.rows, self.columns)
         y = np.searchsorted(labels, samples.y)
         x.setflags(write=False)
@@ -191,6 +195,8 @@ def samples(x: np.ndarray, y: np.ndarray, path: Path) -> tuple[np.ndarray, np.nd
         raise UsageError(f"{path}: {len(y)} labels do not fit features of shape {x.shape}")
     if len(x) != len(y):
         x = x.T
+    if not x.size:
+        raise UsageError(f"{path}: expected samples, found none (features of shape {x.shape})")
     for what, values in (("feature", x), ("label", y)):
         if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
             raise UsageError(f"{path}: a {what} is not a finite number")
@@ -227,8 +233,11 @@ def read_npy(path: Path, labels: Path) -> Arrays:
 def read_csv(path: Path, _: Path) -> Arrays:
     """Read comma-separated lines, the label last; a first line that holds no numbers names the columns."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        first = next(csv.reader(file), [])
+        lines = csv.reader(file)
+        first = next(lines, [])
         names = int(any(not is_number(cell) for cell in first))
+        if not first or (names and not next(lines, [])):
+            raise ValueError("it holds no samples")
     table = np.loadtxt(path, delimiter=",", skiprows=names, ndmin=2, encoding="utf-8-sig")
     return {"features": table[:, :-1], "labels": table[:, -1]}
 

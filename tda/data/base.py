@@ -1,5 +1,6 @@
 """What every dataset offers: named domains over one set of classes, and its source -> target tasks."""
 
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -7,6 +8,17 @@ from functools import lru_cache
 
 from tda.errors import UsageError, unknown
 from tda.task import Domain, Task
+
+PLAIN = re.compile(r"[A-Za-z0-9_.+ ]+")
+
+
+def check_domain(name: str) -> None:
+    """Raise `UsageError` for a domain's name that cannot be a part of a task's, nor be typed as one."""
+    if not PLAIN.fullmatch(name):
+        raise UsageError(
+            f"{name!r} names a domain; expected letters a to z, digits, spaces and . _ + (tasks are made of it); "
+            f"name it yourself: 'dataset.domains={{A: \"{name}\", ...}}'"
+        )
 
 
 class Dataset(ABC):
@@ -36,10 +48,7 @@ class Dataset(ABC):
 
     def __init__(self, *, tasks: str) -> None:
         for domain in self.domains:
-            if "-" in domain:
-                raise UsageError(
-                    f"{domain!r} names a domain; expected a name without a hyphen, as it is part of a task's"
-                )
+            check_domain(domain)
         self.tasks = tuple(task.strip() for task in tasks.split(","))
         self.domain = lru_cache(maxsize=None)(self.load)
 

@@ -203,7 +203,8 @@ def counterparts(firsts: pd.DataFrame) -> tuple[dict[str, str | None], dict[str,
     """Return, for each setting, its baseline and the oracle that bounds it; None where there is not just one.
 
     Both have the same backbone and training. An oracle bounds every method; a baseline is the method that the
-    record names. `firsts` holds one record of each setting, indexed by setting.
+    record names, its iterate chosen in the same way where there are several. `firsts` holds one record of each
+    setting, indexed by setting.
     """
     kinds = {one.Index: Kind(one.backbone, training(one.config)) for one in firsts.itertuples()}
     of_method: dict[tuple[Kind, str], list[str]] = {}
@@ -213,7 +214,11 @@ def counterparts(firsts: pd.DataFrame) -> tuple[dict[str, str | None], dict[str,
             oracles.setdefault(kinds[one.Index], []).append(one.Index)
         else:
             of_method.setdefault((kinds[one.Index], one.method), []).append(one.Index)
-    lower = {setting: only(of_method.get((kinds[setting], name), [])) for setting, name in firsts["baseline"].items()}
+    lower = {}
+    for one in firsts.itertuples():
+        found = of_method.get((kinds[one.Index], one.baseline), [])
+        alike = [setting for setting in found if judged(firsts["config"][setting]) == judged(one.config)]
+        lower[one.Index] = only(alike or found)
     return lower, {setting: only(oracles.get(kind, [])) for setting, kind in kinds.items()}
 
 
@@ -226,6 +231,11 @@ def training(config: Mapping[str, Any]) -> str:
     """Return how a network was trained, its seed aside; the same for every shallow method on the same features."""
     trainers = [config.get(key) or {} for key in ("trainer", "finetuning")]
     return json.dumps([{k: v for k, v in trainer.items() if k != "seed"} for trainer in trainers], sort_keys=True)
+
+
+def judged(config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return how the iterate was chosen, and what else was said of it."""
+    return config.get("selection"), config.get("validation")
 
 
 def mean_distances(cells: pd.DataFrame) -> dict[str, dict[str, float]]:
