@@ -359,6 +359,8 @@ class Sweep:
         What all cells have in common, with Hydra's own part.
     loader : Loader
         Of the cells' configurations.
+    unread : list of str
+        The overrides of trainer and classifier that no method of the sweep reads.
 
     Raises
     ------
@@ -382,6 +384,8 @@ class Sweep:
                 task = next((str(parsed(o).value()) for o in choice if o.startswith("task=")), rows[row].task)
                 self.cells.append(rows[row].cell(choice, task))
             self.cells = part_of(self.cells, self.master.shard)
+            read = {group for row in rows.values() for group in row.read}
+            self.unread = [o for o in overrides if re.split("[.=]", o)[0] in {"trainer", "classifier"} - read]
 
     def _row(self, choice: tuple[str, ...], datasets: dict[tuple[str, ...], Dataset]) -> "Row":
         """Check and resolve what cells have in common that differ by their task alone."""
@@ -424,6 +428,12 @@ class Row(NamedTuple):
     domains: Dataset
     composed: DictConfig
     task_matters: bool  # to more than the choice of the domains
+
+    @property
+    def read(self) -> set[str]:
+        """Which of trainer and classifier the method, or what extracts its features, has a part for."""
+        trains = self.made_of["trainer"] is not None or "finetuning" in self.made_of
+        return ({"trainer"} if trains else set()) | ({"classifier"} & set(self.made_of["method"]))
 
     def cell(self, choice: tuple[str, ...], task: str) -> Cell:
         """Return the cell of one task.

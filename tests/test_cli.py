@@ -121,6 +121,20 @@ class TestRun:
         assert "tca" in capsys.readouterr().out
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.parametrize(
+        ("typed", "unread"),
+        [
+            (
+                ["method=one_nn", "trainer.steps=5", "classifier=linear_svm"],
+                ["trainer.steps=5", "classifier=linear_svm"],
+            ),
+            (["method=one_nn,coral,dann", "trainer=frozen", "trainer.steps=5", "classifier=linear_svm"], []),
+            (["method=one_nn", "backbone=lenet", "extractor=finetuned", "trainer.steps=5"], []),
+        ],
+    )
+    def test_what_no_method_reads_is_said(self, typed: list[str], unread: list[str]) -> None:
+        assert Sweep([*typed, "task=P-O"]).unread == unread
+
     def test_run_flag_runs_one_cell(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["run", "--run", "task=P-O", f"results={tmp_path}"]) == 0
         assert "1 cells" in capsys.readouterr().err

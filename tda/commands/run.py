@@ -74,6 +74,8 @@ def sweep(overrides: Sequence[str]) -> int:
     from tda.config import Sweep
 
     plan = Sweep(overrides)
+    if plan.unread:
+        print(f"note: no method of this sweep reads {', '.join(plan.unread)}", file=sys.stderr)
     records = computed(plan, overrides)
     if records:
         command = shlex.join(["tda", "run", *overrides])
