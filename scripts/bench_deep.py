@@ -143,7 +143,7 @@ def run(options: argparse.Namespace) -> list[Compared]:
     kind = "ResNet-50, 224 pixels" if options.images else "2048 features"
     print(machine())
     print(f"batch {batch}, {kind}, {options.threads} threads")
-    print(f"{'method':24}{'ms a step':>10}{'bare':>8}{'ratio':>7}{'passes':>8}{'ratio a pass':>14}")
+    print(f"{'method':24}{'ms a step':>10}{'bare':>10}{'ratio':>7}{'passes':>8}{'ratio a pass':>14}")
     floor = bare(batch, options.images, steps)
     rows = []
     for name in names:
@@ -152,7 +152,7 @@ def run(options: argparse.Namespace) -> list[Compared]:
             float(np.median(column)) for column in zip(*(turn(timed, floor) for _ in range(options.turns)), strict=True)
         )
         ratio = own / base
-        line = f"{name:24}{1e3 * own:10.2f}{1e3 * base:8.2f}{ratio:7.2f}{passes:8.1f}{ratio / max(1, passes):14.2f}"
+        line = f"{name:24}{1e3 * own:10.2f}{1e3 * base:10.2f}{ratio:7.2f}{passes:8.1f}{ratio / max(1, passes):14.2f}"
         print(line, flush=True)
         what = f"a step of {name}, {'images' if options.images else 'features'}"
         rows.append(Compared(what, 1e3 * own, f"bare step ({passes:.1f} passes in ours)", 1e3 * base, "ms"))
