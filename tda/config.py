@@ -554,15 +554,12 @@ def axes(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, list[str]]]:
 def check_choice(override: Override) -> None:
     """Raise `UsageError` for a config group that is given no name: deleted, null, empty or a list."""
     group = override.key_or_group
-    value = None if override.is_sweep_override() else override.value()
-    nothing = override.is_delete() or not (override.is_sweep_override() or value or isinstance(value, list))
-    if (
-        (nothing or isinstance(value, list))
-        and group != "experiment"
-        and "/" not in group
-        and (folder("conf") / group).is_dir()
-    ):
-        names = sorted(path.stem for path in (folder("conf") / group).glob("*.yaml"))
+    folder_of = folder("conf") / group
+    if group == "experiment" or "/" in group or not folder_of.is_dir() or override.is_sweep_override():
+        return
+    value = None if override.is_delete() else override.value()
+    if not value or isinstance(value, list):
+        names = sorted(path.stem for path in folder_of.glob("*.yaml"))
         raise UsageError(f"{override.input_line}: expected a name, {group}=NAME. Choose from: {', '.join(names)}")
 
 

@@ -353,8 +353,9 @@ def indices(samples: int, batch: int, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     pool = torch.empty(0, dtype=torch.int64)
     while True:
-        rounds = -(-max(0, batch - len(pool)) // samples)
-        pool = torch.cat([pool, *(torch.randperm(samples, generator=generator) for _ in range(rounds))])
+        if len(pool) < batch:
+            rounds = -(-(batch - len(pool)) // samples)
+            pool = torch.cat([pool, *(torch.randperm(samples, generator=generator) for _ in range(rounds))])
         yield pool[:batch]
         pool = pool[batch:]
 

@@ -40,6 +40,7 @@ WRITERS: dict[str, Any] = {
     "x.npy#labels.npy": write_npy,
     "plain.csv": write_csv,
     "named.csv": lambda path: write_csv(path, "a,b,c,d,label"),
+    "blank.csv": lambda path: write_csv(path, "\na,b,c,d,label"),
     "a.safetensors": lambda path: save_file({"x": X, "y": Y}, path),
     "both.npz#Xt,Yt": lambda path: np.savez(path, Xs=-X, Ys=Y, Xt=X, Yt=Y),
 }

@@ -233,12 +233,12 @@ def read_npy(path: Path, labels: Path) -> Arrays:
 def read_csv(path: Path, _: Path) -> Arrays:
     """Read comma-separated lines, the label last; a first line that holds no numbers names the columns."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file)
-        first = next(lines, [])
-        names = int(any(not is_number(cell) for cell in first))
-        if not first or (names and not next(lines, [])):
+        lines = ((number, cells) for number, cells in enumerate(csv.reader(file)) if cells)
+        blank, first = next(lines, (0, []))
+        names = any(not is_number(cell) for cell in first)
+        if not first or (names and not next(lines, None)):
             raise ValueError("it holds no samples")
-    table = np.loadtxt(path, delimiter=",", skiprows=names, ndmin=2, encoding="utf-8-sig")
+    table = np.loadtxt(path, delimiter=",", skiprows=blank + names, ndmin=2, encoding="utf-8-sig")
     return {"features": table[:, :-1], "labels": table[:, -1]}
 
 
