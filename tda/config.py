@@ -36,12 +36,13 @@ from tda.data.arrays import READERS
 from tda.data.base import Dataset, check_domain
 from tda.errors import UsageError, unknown
 from tda.methods.shallow.base import Aligner
-from tda.resources import folder
+from tda.resources import config_names, folder
 from tda.selection import LAST, Selection
 
 ANY_CLASS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
 PLAIN_NAME = re.compile(r"[\w.+-]+")
 TASK_MATTERS = re.compile(r"\$\{[^{}]*\btask\b")
+TAKEN = re.compile(r"\$\{(trainer|classifier)\}")
 NEVER_SWEPT = ("results", "name", "keep_features", "runtime", "shard", "allow_external", "trainer.seed")
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "ray_aws": "ray"}
 WRAPPING = re.compile(r"^\w+ (raised )?while resolving interpolation: ")
@@ -277,8 +278,7 @@ def backbone(name: str) -> DictConfig:
     """
     choice = folder("conf") / "backbone" / f"{name}.yaml"
     if not choice.is_file():
-        known = [path.stem for path in choice.parent.glob("*.yaml")]
-        raise unknown("backbone of tda's own (name another with backbone=)", name, known)
+        raise unknown("backbone of tda's own (name another with backbone=)", name, config_names("backbone"))
     return cast(DictConfig, OmegaConf.load(choice))
 
 
@@ -384,8 +384,8 @@ class Sweep:
                 task = next((str(parsed(o).value()) for o in choice if o.startswith("task=")), rows[row].task)
                 self.cells.append(rows[row].cell(choice, task))
             self.cells = part_of(self.cells, self.master.shard)
-            read = {group for row in rows.values() for group in row.read}
-            self.unread = [o for o in overrides if re.split("[.=]", o)[0] in {"trainer", "classifier"} - read]
+            unread = {"trainer", "classifier"}.difference(*(row.reads for row in rows.values()))
+            self.unread = [o for o in overrides if re.split("[.=]", o)[0] in unread]
 
     def _row(self, choice: tuple[str, ...], datasets: dict[tuple[str, ...], Dataset]) -> "Row":
         """Check and resolve what cells have in common that differ by their task alone."""
@@ -397,18 +397,20 @@ class Sweep:
             if what not in datasets:
                 check(config)
                 datasets[what] = build(config.dataset, "dataset", config.allow_external)
-            method = config.method
+            method, written = config.method, OmegaConf.to_yaml(config)
             return Row(
                 config.dataset.name, method.name, config.task, identity(config), method.label, method.run.baseline,
-                datasets[what], config, any(TASK_MATTERS.search(o) for o in (OmegaConf.to_yaml(config), *choice)),
+                datasets[what], config, any(TASK_MATTERS.search(o) for o in (written, *choice)),
+                set(TAKEN.findall(written)),
             )  # fmt: skip
 
 
 def check_sweep(master: DictConfig) -> None:
     """Raise `UsageError` for what all cells have in common and no cell could be run, or be found again, with."""
+    for key in NEVER_SWEPT:
+        OmegaConf.select(master, key)  # raises for an interpolation that leads nowhere
     if not master.results:
         raise UsageError("results is empty; expected the folder of the records and tables")
-    resolved(OmegaConf.create({"keep_features": master.keep_features}))
     if master.hydra.job.chdir:
         raise UsageError("hydra.job.chdir=true would let every cell write elsewhere; leave it out, and set results=")
     size = master.hydra.sweeper.get("max_batch_size")
@@ -428,12 +430,7 @@ class Row(NamedTuple):
     domains: Dataset
     composed: DictConfig
     task_matters: bool  # to more than the choice of the domains
-
-    @property
-    def read(self) -> set[str]:
-        """Which of trainer and classifier the method, or what extracts its features, has a part for."""
-        trains = self.made_of["trainer"] is not None or "finetuning" in self.made_of
-        return ({"trainer"} if trains else set()) | ({"classifier"} & set(self.made_of["method"]))
+    reads: set[str]  # which of trainer and classifier the method, or what extracts its features, takes
 
     def cell(self, choice: tuple[str, ...], task: str) -> Cell:
         """Return the cell of one task.
@@ -554,13 +551,13 @@ def axes(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, list[str]]]:
 def check_choice(override: Override) -> None:
     """Raise `UsageError` for a config group that is given no name: deleted, null, empty or a list."""
     group = override.key_or_group
-    folder_of = folder("conf") / group
-    if group == "experiment" or "/" in group or not folder_of.is_dir() or override.is_sweep_override():
+    grouped = (folder("conf") / group).is_dir() and "/" not in group and group != "experiment"
+    if not grouped or override.is_sweep_override():
         return
     value = None if override.is_delete() else override.value()
     if not value or isinstance(value, list):
-        names = sorted(path.stem for path in folder_of.glob("*.yaml"))
-        raise UsageError(f"{override.input_line}: expected a name, {group}=NAME. Choose from: {', '.join(names)}")
+        known = ", ".join(config_names(group))
+        raise UsageError(f"{override.input_line}: expected a name, {group}=NAME. Choose from: {known}")
 
 
 def of_a_choice(override: Override, swept: Collection[str]) -> bool:

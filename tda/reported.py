@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from tda.errors import UsageError, unknown
+from tda.resources import config_names
 from tda.resources import folder as packaged_folder
 
 COLUMNS = (
@@ -270,7 +271,7 @@ def half_unit(number: Decimal) -> Decimal:
 
 @cache
 def _stems(group: str) -> frozenset[str]:
-    return frozenset(path.stem for path in (packaged_folder("conf") / group).glob("*.yaml"))
+    return frozenset(config_names(group))
 
 
 def _read(path: Path) -> Iterator[Reported]:

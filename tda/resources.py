@@ -33,3 +33,8 @@ def folder(name: str) -> Path:
     raise FileNotFoundError(
         f"the folder {name!r} is neither at {packaged} nor at {checkout}; install tda again, or run it from a checkout"
     )
+
+
+def config_names(group: str) -> list[str]:
+    """Return the names of the configurations of a group, ``method`` say, in alphabetical order."""
+    return sorted(path.stem for path in (folder("conf") / group).glob("*.yaml"))

@@ -128,6 +128,7 @@ class TestRun:
                 ["method=one_nn", "trainer.steps=5", "classifier=linear_svm"],
                 ["trainer.steps=5", "classifier=linear_svm"],
             ),
+            (["method=kliep_lr", "classifier=linear_svm"], ["classifier=linear_svm"]),
             (["method=one_nn,coral,dann", "trainer=frozen", "trainer.steps=5", "classifier=linear_svm"], []),
             (["method=one_nn", "backbone=lenet", "extractor=finetuned", "trainer.steps=5"], []),
         ],

@@ -224,6 +224,11 @@ class TestCommands:
         assert run("verify", "office31", "--data", tmp_path) == 2
         assert "`tda data fetch office31`" in capsys.readouterr().err
 
+    def test_a_file_in_the_place_of_the_folder(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "file").touch()
+        assert run("list", "--data", tmp_path / "file") == 2
+        assert "expected a folder, and" in capsys.readouterr().err
+
     def test_a_name_mistyped(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for action in ("fetch", "verify", "stats"):
             assert run(action, "ofice31", "--data", tmp_path) == 2

@@ -15,7 +15,9 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def check_readable(folder: Path) -> None:
     """Raise `UsageError` for a folder that is there and may not be read, or is none: it would look empty."""
-    if folder.exists() and not folder.is_dir():
+    if not folder.exists():
+        return
+    if not folder.is_dir():
         raise UsageError(f"expected a folder, and {str(folder)!r} is a file; name the folder")
-    if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+    if not os.access(folder, os.R_OK | os.X_OK):
         raise UsageError(f"cannot read the folder {str(folder)!r}: permission denied")

@@ -12,7 +12,7 @@ from tda import check
 from tda.commands import Commands
 from tda.commands.run import computed
 from tda.errors import UsageError, unknown
-from tda.resources import folder
+from tda.resources import config_names
 from tda.store import Record
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ def add(commands: Commands) -> None:
 
 def judge(options: argparse.Namespace) -> int:
     """Compare or update, and return the exit code."""
-    known = [path.stem for path in (folder("conf") / "experiment").glob("*.yaml")]
-    if options.experiment not in known:
+    if options.experiment not in (known := config_names("experiment")):
         raise unknown("experiment", options.experiment, known)
     path = options.baselines / f"{options.experiment}.csv"
     expected = check.read(path) if path.exists() or not options.update else None
