@@ -11,31 +11,38 @@ from typing import NoReturn
 from tda import __version__
 from tda.errors import Terminated, UsageError
 
+STOPS: dict[signal.Signals, tuple[str, type[BaseException]]] = {
+    signal.SIGINT: ("interrupted", KeyboardInterrupt),
+    signal.SIGTERM: ("told to stop", Terminated),
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 fine, 1 something failed, 2 wrong usage, 128 + n signal n."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    told = False
+    told = None
 
-    def terminate(*_: object) -> NoReturn:
-        """Stop as Ctrl-C does, so that nothing is left half done."""
+    def stop(number: int, _: object) -> NoReturn:
+        """End what is being done, so that nothing is left half done."""
         nonlocal told
-        told = True
-        raise Terminated
+        told = signal.Signals(number)
+        raise STOPS[told][1]
 
     try:
-        signal.signal(signal.SIGTERM, terminate)
+        for number in STOPS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, stop)
         return command(arguments)
     except KeyboardInterrupt:
-        return stopped("interrupted", signal.SIGINT, arguments)
+        return stopped(signal.SIGINT, arguments)
     except Terminated:
-        return stopped("told to stop", signal.SIGTERM, arguments)
+        return stopped(signal.SIGTERM, arguments)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if told:  # OmegaConf, where the signal found it, may have raised something else in its place
-            return stopped("told to stop", signal.SIGTERM, arguments)
+        if told is not None:  # OmegaConf, where the signal found it, may have raised something else in its place
+            return stopped(told, arguments)
         if not isinstance(error, UsageError):
             raise
         print(f"tda: {error}", file=sys.stderr)
@@ -52,8 +59,9 @@ def command(arguments: list[str]) -> int:
     return int(options.call(options))
 
 
-def stopped(how: str, number: signal.Signals, arguments: Sequence[str]) -> int:
+def stopped(number: signal.Signals, arguments: Sequence[str]) -> int:
     """Say how to go on, where there is a store, and return the exit code of a process that a signal has stopped."""
+    how, _ = STOPS[number]
     kept = arguments[0] == "run" or (arguments[0] == "check" and "--results" in arguments)
     going_on = "; finished cells are kept, and the same command goes on from there" if kept else ""
     print(f"\ntda: {how}{going_on}", file=sys.stderr)
@@ -72,11 +80,18 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+class Parser(argparse.ArgumentParser):
+    """One whose errors are the command line's: one line that names the help, instead of the usage first."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of everything but the overrides of ``tda run``, which are Hydra's."""
     from tda.commands import check, compare, data, listing, report, run, selection
 
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="tda",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="A benchmark runner for unsupervised domain adaptation.",

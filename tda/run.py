@@ -110,6 +110,13 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
             predicted = cross_fitted(estimator, task) if oracle else adapted(estimator, task)
         accuracy = 100 * float(accuracy_score(task.test.y, predicted))
         confusion = confused(task.test.y, predicted)
+        if len(only := np.unique(predicted)) == 1 < len(np.unique(task.test.y)):
+            log.warning(
+                "%s on %s has collapsed: every sample is given the class %r",
+                config.method.label,
+                task.name,
+                task.classes[int(only[0])],
+            )
         recall = recall_score(task.test.y, predicted, labels=range(len(task.classes)), average=None, zero_division=0)
         if isinstance(estimator, Learner) and estimator.trace_ and not oracle:
             curve = [(step, 100 * float(accuracy_score(task.test.y, guess))) for step, guess in estimator.trace_]

@@ -134,6 +134,18 @@ def test_divergence_is_a_failed_record_that_names_the_step(tmp_path: Path) -> No
     assert Store(tmp_path).get("digits", "source_only", "P-O", record.key) == record
 
 
+@pytest.mark.parametrize("collapsed", [True, False])
+def test_a_collapse_is_said(
+    collapsed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = np.full(899, 7)
+    given[0] = 7 if collapsed else 1
+    monkeypatch.setattr(run, "adapted", lambda *_: given)
+    assert run.run(cell(tmp_path, "method=one_nn", "task=P-O")).status == "ok"
+    said = "1-NN on P-O has collapsed: every sample is given the class '7'"
+    assert [message for *_, message in caplog.record_tuples] == [said] * collapsed
+
+
 def test_features_are_the_pixels_in_unit_range(tmp_path: Path) -> None:
     config = cell(tmp_path, "method=one_nn", "task=O-P")
     _, seen = run.prepared(config, "cpu")

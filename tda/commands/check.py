@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
             exit codes: 0 as expected or better, 1 an accuracy fell, 2 it could not be judged, or wrong usage"""),
     )
     command.add_argument("experiment", metavar="EXPERIMENT", help="one of `tda list experiments`")
-    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for `tda run`")
+    command.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help="as for `tda run`")
     command.add_argument(
         "--results", metavar="PATH", help="take the records that are there (default: none, all is computed anew)"
     )

@@ -47,7 +47,9 @@ def add(commands: Commands) -> None:
     for action in ("fetch", "verify", "stats"):
         actions.choices[action].add_argument("name", metavar="NAME", help="one of `tda list datasets`")
     for action in ("verify", "stats"):
-        actions.choices[action].add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for `tda run`")
+        actions.choices[action].add_argument(
+            "overrides", nargs="*", default=[], metavar="KEY=VALUE", help="as for `tda run`"
+        )
     actions.choices["fetch"].add_argument(
         "--from", dest="archives", nargs="+", type=Path, default=[], metavar="ARCHIVE", help="unpack these, zip or tar"
     )
