@@ -496,6 +496,8 @@ def usage_errors(overrides: Sequence[str]) -> Iterator[None]:
         if isinstance(error.__cause__, UsageError):
             raise error.__cause__ from None
         line = one_line(error)
+        if isinstance(cause := error.__cause__, OmegaConfBaseException) and "is not a ListConfig" in line:
+            line = f"{cause.full_key}: expected a list, {cause.full_key}=[...]"
         known_keys(overrides)
         raise UsageError(line) from None
     except (ValueError, TypeError) as error:
@@ -734,9 +736,17 @@ def validate(node: Any, where: str, allow_external: bool = False) -> type:
             try:
                 TypeAdapter(hints.get(name, Any), config=ANY_CLASS).validate_python(given[name], strict=True)
             except ValidationError as error:
-                first = error.errors()[0]
-                raise UsageError(f"{where}.{name}={given[name]}: {first['msg'].lower()}") from None
+                raise UsageError(f"{where}.{name}={given[name]}: {expected(error, name, given[name])}") from None
     return found
+
+
+def expected(error: ValidationError, name: str, given: object) -> str:
+    """Say what a parameter should have been; the classifier is a choice of its own group."""
+    first = error.errors()[0]
+    if first["type"] != "is_instance_of":
+        return first["msg"][0].lower() + first["msg"][1:]
+    group = f"; did you mean {name}={given}?" if name == "classifier" else ""
+    return f"expected a mapping with the _target_ of a class of tda, {first['ctx']['class']} for one{group}"
 
 
 def build(node: Mapping[str, Any], where: str, allow_external: bool = False) -> Any:

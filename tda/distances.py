@@ -11,7 +11,7 @@ from tda.divergences.moments import cmd, coral_distance
 from tda.divergences.proxy import a_distance
 from tda.divergences.subspace import principal_subspace, principal_vectors
 from tda.divergences.transport import sliced_wasserstein, wasserstein
-from tda.errors import unknown
+from tda.errors import UsageError, unknown
 
 ANGLES = 10  # dimension of the two subspaces that are compared, less where the samples vary in fewer directions
 
@@ -45,10 +45,12 @@ MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 
 def check(names: Sequence[str]) -> None:
-    """Raise `UsageError` for the first name that is no measure."""
-    for name in names:
+    """Raise `UsageError` for the first name that is no measure, or that stands there twice."""
+    for at, name in enumerate(names):
         if name not in MEASURES:
             raise unknown("distance", name, MEASURES)
+        if name in names[:at]:
+            raise UsageError(f"distances names {name!r} twice; leave one of them out")
 
 
 def measured(names: Sequence[str], Xs: np.ndarray, Xt: np.ndarray) -> dict[str, float]:
