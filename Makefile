@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo book test check check-accuracy lint wheel bench bench-shallow bench-deep bench-features bench-growth bench-sweep clean
+.PHONY: help setup demo book test test-all check check-accuracy lint wheel bench bench-shallow bench-deep bench-features bench-growth bench-sweep clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -23,7 +23,10 @@ demo: $(STAMP)  ## sweep six tasks of digits and print the table
 book: $(STAMP)  ## run the textbook's numbers and write results/book.md (WEIGHTS=file, of ResNet-50)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/book.py --weights $(or $(WEIGHTS),imagenet)
 
-test: $(STAMP)  ## run the tests
+test: $(STAMP)  ## run the tests but the slow ones and those on real data
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto -m "not slow and not data"
+
+test-all: $(STAMP)  ## run every test that can run here
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
 lint: $(STAMP)  ## format check, lint, types, layers
@@ -32,7 +35,7 @@ lint: $(STAMP)  ## format check, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test  ## everything that must be green
+check: lint test-all  ## everything that must be green
 
 check-accuracy: $(STAMP)  ## compare the accuracies of every shallow and four deep methods on the digits with what they were
 	$(BIN)/tda check quick hydra/launcher=joblib

@@ -70,6 +70,7 @@ def test_an_average_is_judged_only_with_all_its_tasks() -> None:
     assert [verdict.place[4] for verdict in found] == ["O-P", "P-O", "Avg"]
 
 
+@pytest.mark.slow
 def test_baselines_are_measured_compared_and_updated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["check", "quick", "method=pca,one_nn", "task=O-P", "--baselines", str(tmp_path)]
     assert main(command) == 2
@@ -110,6 +111,7 @@ def test_records_that_are_there_are_read(tmp_path: Path, capsys: pytest.CaptureF
     assert "1 done already, 0 to run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_baseline_of_what_depends_on_a_seed_takes_ten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["check", "quick", "method=bda_random", "task=O-P", "seed=0,1", "--baselines", str(tmp_path), "--update"]
     assert main(command) == 2
@@ -149,6 +151,7 @@ def without_centring(how: str, Xs: np.ndarray, Xt: np.ndarray) -> tuple[Standard
     return StandardScaler(with_mean=False).fit(Xs), StandardScaler(with_mean=False).fit(Xt)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "module", "name", "broken"),
     [("dann", dann, "reverse_gradient", without_the_minus), ("coral", coral, "standardisers", without_centring)],

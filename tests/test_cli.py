@@ -368,6 +368,7 @@ def test_help_shows_examples_that_run(level: list[str], capsys: pytest.CaptureFi
         assert_can_run(arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
 def test_the_commands_of_the_readme_can_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

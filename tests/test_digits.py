@@ -176,6 +176,7 @@ def test_intensities_differ_and_are_nearly_grey() -> None:
     assert np.ptp(drawn, axis=2).max() <= 2 * module.TINT
 
 
+@pytest.mark.slow
 def test_two_builds_are_identical(dataset: Digits, tmp_path: Path) -> None:
     again = Digits(tasks=TASKS, cache=str(tmp_path))
     for name in "OPS":

@@ -379,6 +379,7 @@ def test_what_the_user_sees_what_is_left_and_that_a_rerun_mends_it(
     assert {method: outcome(scene.records()[method]) for method in undisturbed} == undisturbed
 
 
+@pytest.mark.slow
 def test_a_deep_run_that_was_told_to_stop_ends_with_the_record_of_one_that_was_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -396,6 +397,7 @@ def test_a_deep_run_that_was_told_to_stop_ends_with_the_record_of_one_that_was_n
     assert replace(read(stopped), **fleeting) == replace(read(whole), **fleeting)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_sixty_cells_killed_at_random_moments_ends_as_one_that_is_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

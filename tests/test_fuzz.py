@@ -225,6 +225,7 @@ override = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(fuzz, max_examples=TRIES)
 @given(st.lists(override, min_size=1, max_size=3))
 def test_overrides(overrides: list[str]) -> None:
@@ -361,6 +362,7 @@ def hook(event: str, arguments: tuple[Any, ...]) -> None:
         WRITES.extend(Path(os.fsdecode(name)) for name in arguments[:2])
 
 
+@pytest.mark.slow
 def test_a_run_writes_only_in_its_results_and_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     sweep = ["run", "method=one_nn,source_only", "task=O-P", "trainer.steps=2"]

@@ -221,6 +221,7 @@ def slow(path: Path) -> None:
     time.sleep(60)
 
 
+@pytest.mark.slow
 def test_a_builder_that_is_killed_leaves_nothing_and_the_next_one_builds(tmp_path: Path) -> None:
     wanted = tmp_path / "array.npy"
     victim = multiprocessing.get_context("spawn").Process(target=cache.built, args=(wanted, slow))
@@ -244,6 +245,7 @@ def count_builds(folder: Path) -> None:
     cache.built(folder / "array.npy", build)
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_builds(tmp_path: Path) -> None:
     both = [multiprocessing.get_context("spawn").Process(target=count_builds, args=(tmp_path,)) for _ in range(2)]
     for process in both:

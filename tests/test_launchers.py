@@ -49,6 +49,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return made(results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "settings"),
     [("joblib", ["hydra.launcher.n_jobs=2"]), ("submitit_local", ["hydra.sweeper.max_batch_size=2"])],
@@ -62,6 +63,7 @@ def test_processes_of_this_machine_make_the_same_records(
     assert made(tmp_path) == alone
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_leaves_cells_that_the_next_run_makes(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.slow
 def test_it_carries_the_whole_configuration_and_the_reported_numbers(installed: Path) -> None:
     for folder, packaged in (("conf", "conf"), ("results/reported", "reported")):
         there = {path.relative_to(REPOSITORY / folder) for path in (REPOSITORY / folder).rglob("*") if path.is_file()}
@@ -34,6 +35,7 @@ def test_it_carries_the_whole_configuration_and_the_reported_numbers(installed: 
         assert there == carried
 
 
+@pytest.mark.slow
 def test_it_runs_from_another_folder(installed: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
 

@@ -55,6 +55,7 @@ class TestShards:
         with pytest.raises(UsageError, match=rf"shard={re.escape(shard)}: expected i/n"):
             part_of(cells(1, 1), shard)
 
+    @pytest.mark.slow
     def test_shards_merge_into_the_report_of_the_whole(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -217,6 +218,7 @@ def claim(tmp_path: Path) -> Iterator[Callable[[int], tuple[int, subprocess.Pope
         process.communicate()
 
 
+@pytest.mark.slow
 def test_each_process_has_a_gpu_to_itself_until_it_is_killed(
     claim: Callable[[int], tuple[int, subprocess.Popen[str]]],
 ) -> None:
