@@ -158,6 +158,7 @@ class TestRun:
         assert main(sweep) == 0
         assert "Mine" in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_info_flag_shows_and_runs_nothing(self, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "tda", "run", "--info", "defaults-tree", "method=tca", "task=O-P"]
         shown = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout

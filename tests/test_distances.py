@@ -60,6 +60,7 @@ def test_the_angle_is_of_ten_directions_of_each() -> None:
     assert measured(["angle"], Xs, Xt)["angle"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_they_are_measured_where_the_method_leaves_the_domains(tmp_path: Path) -> None:
     store = Store(tmp_path)
     command = ["run", "method=one_nn,tca,source_only", "task=O-P,P-O", "trainer.steps=2", f"results={tmp_path}"]
@@ -74,6 +75,7 @@ def test_they_are_measured_where_the_method_leaves_the_domains(tmp_path: Path) -
         assert "distance" in report.render([table], form)
 
 
+@pytest.mark.slow
 def test_records_without_and_with_distances_are_different_cells(tmp_path: Path) -> None:
     for typed in ([], ["distances=[coral]"], []):
         assert main(["run", "task=O-P", f"results={tmp_path}", *typed]) == 0

@@ -112,6 +112,7 @@ def test_what_cannot_be_trained_is_said(
         finetuned(images, made, MADE_OF, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_shallow_method_is_run_on_the_features_and_its_record_is_another(tmp_path: Path) -> None:
     common = ["run", "method=one_nn", "task=O-P", f"results={tmp_path}"]
     assert main([*common, *SHORT]) == 0
