@@ -1,8 +1,8 @@
 """Why DANN gains on MNIST -> MNIST-M and not on the embedded digits: the resolution of the handwriting.
 
 900 digits of MNIST teach 900 others that are blended with photographs, once as they are (28 x 28 pixels), once brought
-down to the 8 x 8 pixels of optdigits and enlarged as those are. All else is `experiment=mnist_m`. Target labels are read
-for the accuracies alone.
+down to the 8 x 8 pixels of optdigits and enlarged as those are. All else is `experiment=mnist_m`. Target labels are
+read for the accuracies alone.
 
     python scripts/resolution.py
     python scripts/resolution.py method=dann trainer.steps=2000 seed=1
@@ -39,10 +39,8 @@ def accuracies(overrides: Sequence[str], resolution: str) -> dict[str, float]:
         learner, task = prepared(plain.config, "cpu")
         source, blended = task.source, prepared(other.config, "cpu")[1].source
         patches = np.random.default_rng(SEED)
-        shown, hidden = (
-            [coarse(x[..., 0]) if resolution == "8 x 8" else x[..., 0] for x in domain.x]
-            for domain in (source, blended)
-        )
+        alter = coarse if resolution == "8 x 8" else np.asarray
+        shown, hidden = ([alter(x[..., 0]) for x in domain.x] for domain in (source, blended))
         Xs = np.stack([np.stack([digit] * 3, axis=-1) for digit in shown])
         Xt = np.stack([photo_blend(digit, random_patch(photographs, patches)) for digit in hidden])
         with limited(plain.config.runtime.threads):

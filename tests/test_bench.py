@@ -8,6 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from tda.data.digits import enlarge
+
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch):
@@ -71,3 +73,10 @@ def test_matched_features_have_the_moments_of_the_source(script) -> None:
         np.testing.assert_allclose(Z.mean(axis=0), Zs.mean(axis=0))
     np.testing.assert_allclose(given["means, variances"].std(axis=0), Zs.std(axis=0))
     np.testing.assert_allclose(np.cov(given["means, covariances"].T), np.cov(Zs.T), rtol=0.1, atol=0.05)
+
+
+def test_a_coarse_digit_is_enlarged_from_its_cells(script) -> None:
+    small = np.random.default_rng(0).integers(0, 17, (8, 8))
+    small[0, 0] = 16
+    digit = np.kron(15 * small, np.ones((4, 4))).astype(np.uint8)
+    np.testing.assert_array_equal(script("resolution").coarse(digit), enlarge(small))
