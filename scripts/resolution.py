@@ -1,8 +1,8 @@
 """Why DANN gains on MNIST -> MNIST-M and not on the embedded digits: the resolution of the handwriting.
 
-900 digits of MNIST teach 900 others that are blended with photographs, once as they are (28 x 28 pixels), once brought
-down to the 8 x 8 pixels of optdigits and enlarged as those are. All else is `experiment=mnist_m`. Target labels are
-read for the accuracies alone.
+900 digits of MNIST teach another draw of 900 that are blended with photographs, once as they are (28 x 28 pixels), once
+brought down to the 8 x 8 pixels of optdigits and enlarged as those are. All else is `experiment=mnist_m`. Target labels
+are read for the accuracies alone.
 
     python scripts/resolution.py
     python scripts/resolution.py method=dann trainer.steps=2000 seed=1

@@ -741,11 +741,11 @@ def validate(node: Any, where: str, allow_external: bool = False) -> type:
 
 
 def expected(error: ValidationError, name: str, given: object) -> str:
-    """Say what a parameter should have been; the classifier is a choice of its own group."""
+    """Say what a parameter should have been; what is a choice of a group of its name is typed there."""
     first = error.errors()[0]
     if first["type"] != "is_instance_of":
         return first["msg"][0].lower() + first["msg"][1:]
-    group = f"; did you mean {name}={given}?" if name == "classifier" else ""
+    group = f"; did you mean {name}={given}?" if given in config_names(name) else ""
     return f"expected a mapping with the _target_ of a class of tda, {first['ctx']['class']} for one{group}"
 
 

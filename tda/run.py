@@ -110,13 +110,9 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
             predicted = cross_fitted(estimator, task) if oracle else adapted(estimator, task)
         accuracy = 100 * float(accuracy_score(task.test.y, predicted))
         confusion = confused(task.test.y, predicted)
-        if len(only := np.unique(predicted)) == 1 < len(np.unique(task.test.y)):
-            log.warning(
-                "%s on %s has collapsed: every sample is given the class %r",
-                config.method.label,
-                task.name,
-                task.classes[int(only[0])],
-            )
+        if (only := only_class(confusion)) is not None:
+            what = config.method.label, task.name, task.classes[only]
+            log.warning("%s on %s has collapsed: every sample is given the class %r", *what)
         recall = recall_score(task.test.y, predicted, labels=range(len(task.classes)), average=None, zero_division=0)
         if isinstance(estimator, Learner) and estimator.trace_ and not oracle:
             curve = [(step, 100 * float(accuracy_score(task.test.y, guess))) for step, guess in estimator.trace_]
@@ -202,6 +198,18 @@ def confused(true: np.ndarray, predicted: np.ndarray) -> list[tuple[int, int, in
     """
     pairs, counts = np.unique(np.stack([true, predicted], 1), axis=0, return_counts=True)
     return [(int(t), int(p), int(n)) for (t, p), n in zip(pairs, counts, strict=True)]
+
+
+def only_class(confusion: list[tuple[int, int, int]]) -> int | None:
+    """Return the class that all samples were given, if they are of several; None otherwise.
+
+    Examples
+    --------
+    >>> only_class([(0, 1, 5), (1, 1, 3)])
+    1
+    """
+    true, guessed = ({pair[side] for pair in confusion} for side in (0, 1))
+    return guessed.pop() if len(guessed) == 1 < len(true) else None
 
 
 def adapted(estimator: Estimator, task: Task) -> np.ndarray:
