@@ -21,3 +21,8 @@ def check_readable(folder: Path) -> None:
         raise UsageError(f"expected a folder, and {str(folder)!r} is a file; name the folder")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise UsageError(f"cannot read the folder {str(folder)!r}: permission denied")
+
+
+def add_overrides(command: argparse.ArgumentParser) -> None:
+    """Let a command take what `tda run` takes, none of it or more."""
+    command.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help="as for `tda run`")

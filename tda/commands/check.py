@@ -9,7 +9,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from tda import check
-from tda.commands import Commands
+from tda.commands import Commands, add_overrides
 from tda.commands.run import computed
 from tda.errors import UsageError, unknown
 from tda.resources import config_names
@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
             exit codes: 0 as expected or better, 1 an accuracy fell, 2 it could not be judged, or wrong usage"""),
     )
     command.add_argument("experiment", metavar="EXPERIMENT", help="one of `tda list experiments`")
-    command.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help="as for `tda run`")
+    add_overrides(command)
     command.add_argument(
         "--results", metavar="PATH", help="take the records that are there (default: none, all is computed anew)"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
-from tda.commands import Commands, check_readable
+from tda.commands import Commands, add_overrides, check_readable
 from tda.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def add(commands: Commands) -> None:
     for action in ("fetch", "verify", "stats"):
         actions.choices[action].add_argument("name", metavar="NAME", help="one of `tda list datasets`")
     for action in ("verify", "stats"):
-        actions.choices[action].add_argument(
-            "overrides", nargs="*", default=[], metavar="KEY=VALUE", help="as for `tda run`"
-        )
+        add_overrides(actions.choices[action])
     actions.choices["fetch"].add_argument(
         "--from", dest="archives", nargs="+", type=Path, default=[], metavar="ARCHIVE", help="unpack these, zip or tar"
     )
