@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -253,6 +254,16 @@ def test_a_results_folder_that_is_none(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Put back afterwards what answers to the signals."""
+    before = {number: signal.getsignal(number) for number in STOPS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize(
     ("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "told to stop")], ids=["SIGINT", "SIGTERM"]
 )
@@ -267,25 +278,16 @@ def test_a_signal_that_comes_out_as_a_mistake(
         raise UsageError("'NoneType' object has no attribute")
 
     monkeypatch.setattr("tda.__main__.command", interrupted)
-    before = {number: signal.getsignal(number) for number in STOPS}
-    try:
-        assert main(["run"]) == 128 + number
-    finally:
-        for stop, handler in before.items():
-            signal.signal(stop, handler)
+    assert main(["run"]) == 128 + number
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("handlers")
 def test_an_interrupt_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """As of what a shell runs in the background."""
     monkeypatch.setattr("tda.__main__.command", lambda _: os.kill(os.getpid(), signal.SIGINT) or 0)
-    before = {number: signal.getsignal(number) for number in STOPS}
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        assert main(["run"]) == 0
-    finally:
-        for stop, handler in before.items():
-            signal.signal(stop, handler)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert main(["run"]) == 0
 
 
 def test_an_unwritable_results_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
