@@ -460,7 +460,10 @@ def run(options: argparse.Namespace) -> list[Compared]:
                 print(f"\n{library}: not installed (pip install {library})")
                 continue
             print(HEADING.format(library, "accuracy on the target"))
-            names = [name for name in LIBRARIES[library].methods(data) if name in (options.among or [name])]
+            offered = list(LIBRARIES[library].methods(data))
+            names = offered if options.among is None else [name for name in offered if name in options.among]
+            if not names:
+                print(f"none of {', '.join(options.among)}; it has {', '.join(offered)}")
             rows.extend(beside_library(library, name, data, samples, options) for name in names)
     return rows
 

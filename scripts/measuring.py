@@ -54,7 +54,7 @@ def table(rows: Sequence[Compared]) -> str:
     TCA    0.50 s  20.00 s  40.0x faster     the textbook's algorithm
     DAN   2.10 ms  2.00 ms  1.05x the time   bare
     """
-    width = max(len("what"), *(len(row.what) for row in rows))
+    width = max(len(what) for what in ("what", *(row.what for row in rows)))
     lines = [f"{'what':{width}}  {'ours':>9}  {'other':>9}  {'ratio':15}  beside"]
     for row in rows:
         ours, other = (f"{time:.2f} {row.unit}" for time in (row.ours, row.other))

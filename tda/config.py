@@ -621,21 +621,34 @@ def known_keys(overrides: Sequence[str]) -> None:
             roots = [compose("config", list(choice), return_hydra_config=True) for choice in product(*choices)]
         except (HydraException, ValueError, TypeError):
             return
-        for root, key in product(roots, keys):
-            if key.startswith("backbone.") and "_target_" not in root.backbone:
-                raise UsageError(
-                    f"{key}: backbone=auto has no settings; name the backbone too: backbone={root.backbone.name}"
-                )
-            node: Any = root
-            for depth, part in enumerate(key.split(".")):
-                there = [str(k) for k in node] if isinstance(node, DictConfig) else []
-                if part not in there:
-                    if key.startswith("hydra.launcher.") and root.hydra.runtime.choices["hydra/launcher"] == "basic":
-                        raise UsageError(f"{key}: name the launcher that it is for too: hydra/launcher=joblib")
-                    where = ".".join(key.split(".")[:depth]) or "the configuration"
-                    where += f" {node.name}" if depth and "name" in there else ""
-                    raise unknown(f"key of {where}", part, [k for k in there if k[0] != "_"])
-                node = None if OmegaConf.is_missing(node, part) else node[part]
+        for key in keys:
+            errors = [unknown_key(root, key) for root in roots]
+            refused = next((error for error in errors if error), None)
+            if refused is None:
+                continue
+            group = key.partition(".")[0]
+            fitting = [root for root, one in zip(roots, errors, strict=True) if one is None and group != "hydra"]
+            if fitting:
+                names = ", ".join(sorted({root[group].name for root in fitting}))
+                raise UsageError(f"{refused}. Of those named only {names} can take {key}: run it apart")
+            raise refused
+
+
+def unknown_key(root: DictConfig, key: str) -> UsageError | None:
+    """Say that a composed config has no such key, with the nearest that it has; None if it has the key."""
+    if key.startswith("backbone.") and "_target_" not in root.backbone:
+        return UsageError(f"{key}: backbone=auto has no settings; name the backbone too: backbone={root.backbone.name}")
+    node: Any = root
+    for depth, part in enumerate(key.split(".")):
+        there = [str(k) for k in node] if isinstance(node, DictConfig) else []
+        if part not in there:
+            if key.startswith("hydra.launcher.") and root.hydra.runtime.choices["hydra/launcher"] == "basic":
+                return UsageError(f"{key}: name the launcher that it is for too: hydra/launcher=joblib")
+            where = ".".join(key.split(".")[:depth]) or "the configuration"
+            where += f" {node.name}" if depth and "name" in there else ""
+            return unknown(f"key of {where}", part, [k for k in there if k[0] != "_"])
+        node = None if OmegaConf.is_missing(node, part) else node[part]
+    return None
 
 
 def check(config: DictConfig) -> None:

@@ -175,7 +175,14 @@ MISTAKES = {
     ),
     "no folder of configs": (["method=one_nn", "--config-dir", "/no/such"], r"--config-dir /no/such: no such folder"),
     "a sweep to show": (["method=one_nn,tca", "--cfg", "job"], "of one cell is shown; give method one value"),
-    "parameter of one of two": (["method=tca,one_nn", "method.dim=3"], r"'dim' is not a key of method one_nn"),
+    "parameter of one of two": (
+        ["method=tca,one_nn", "method.dim=3"],
+        r"'dim' is not a key of method one_nn\..* Of those named only tca can take method\.dim: run it apart$",
+    ),
+    "workers of one of two": (
+        ["hydra/launcher=basic,joblib", "hydra.launcher.n_jobs=2"],
+        r"n_jobs: name the launcher .* hydra/launcher=joblib$",
+    ),
     "trained on": (["method.run.trained_on=targte"], r"did you mean 'target'\?"),
     "trainer of a method": (["method=dann", "method.run.trainer=foo"], r"trainer=foo: expected the name of a config"),
     "unknown variable in a picture": (["keep_features=${oc.env:NOPE_}"], r"'NOPE_' not found"),
