@@ -360,6 +360,26 @@ class TestClassDiscriminators:
             expected = alone(logits.softmax(1)[:, c : c + 1] * features).squeeze(1)
             torch.testing.assert_close(said[c], expected)
 
+    def test_they_draw_their_weights_as_told(self) -> None:
+        torch.manual_seed(3)
+        together = ClassDiscriminators(CLASSES, 60, 50, 40, initial_std=[0.01, 0.3])
+        assert [weight.std().item() for weight in together.weights] == pytest.approx([0.01, 0.01, 0.3], rel=0.15)
+
+    @pytest.mark.parametrize("widths", [(900,), (1, 900)], ids=["inputs", "hidden units"])
+    def test_they_drop_half_and_double_the_rest(self, widths: tuple[int, ...]) -> None:
+        """Of 900 ones whose sum is told: 900 on average, with a standard deviation of 30."""
+        torch.manual_seed(3)
+        alone = ClassDiscriminators(1, *widths, dropout=0.5)
+        for weight, bias in zip(alone.weights[:-1], alone.biases[:-1], strict=True):
+            nn.init.zeros_(weight)
+            nn.init.ones_(bias)
+        nn.init.ones_(alone.weights[-1])
+        features, logits = torch.ones(200, widths[0]), torch.zeros(200, 1)
+        said = alone(features, logits)
+        assert said.mean().item() == pytest.approx(900, abs=10)
+        assert said.std().item() == pytest.approx(30, rel=0.2)
+        assert (alone.eval()(features, logits) == 900).all()
+
     def test_mada_sums_over_classes(self) -> None:
         method = prepared(MADA(**RAMP))
         source, target = outputs()

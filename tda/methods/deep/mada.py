@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from tda.backbones.base import Network, Output
@@ -33,6 +34,11 @@ class MADA(DeepMethod):
         Of the ramp :math:`\lambda_p = h (2 / (1 + e^{-\gamma p}) - 1)`.
     hidden : sequence of int or None
         Widths of each domain classifier's hidden layers; None takes the backbone's `discriminator`.
+    dropout : float
+        Of the domain classifiers' inputs and hidden units.
+    initial_std : pair of float or None
+        Standard deviations from which the weights of their hidden layers and of their last layer are drawn; None draws
+        them as He et al. (ICCV 2015) do.
 
     References
     ----------
@@ -46,17 +52,23 @@ class MADA(DeepMethod):
         gamma: NonNegativeFloat,
         height: NonNegativeFloat,
         hidden: Sequence[PositiveInt] | None,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        initial_std: Annotated[Sequence[PositiveFloat], Field(min_length=2, max_length=2)] | None = None,
     ) -> None:
         super().__init__(weight=weight)
         self.gamma = gamma
         self.height = height
         self.hidden = hidden
+        self.dropout = dropout
+        self.initial_std = initial_std
 
     def prepare(self, network: Network) -> None:
         """Build the domain classifiers on the network's features."""
         super().prepare(network)
         hidden = network.backbone.discriminator if self.hidden is None else self.hidden
-        self.discriminators = ClassDiscriminators(network.classes, network.width, *hidden)
+        self.discriminators = ClassDiscriminators(
+            network.classes, network.width, *hidden, dropout=self.dropout, initial_std=self.initial_std
+        )
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the sum of the domain classifiers' losses, the gradient reversed on the way to the features."""
@@ -75,21 +87,34 @@ class ClassDiscriminators(nn.Module):
         C.
     widths : int
         Of the features and the hidden layers; the output, one logit, is not listed.
+    dropout : float
+        Of the inputs and hidden units, in training.
+    initial_std : pair of float or None
+        Of the weights of the hidden layers and of the last; None: as He et al. (ICCV 2015).
     """
 
-    def __init__(self, classes: int, *widths: int) -> None:
+    def __init__(
+        self, classes: int, *widths: int, dropout: float = 0.0, initial_std: Sequence[float] | None = None
+    ) -> None:
         super().__init__()
+        self.dropout = dropout
+        inner_std, last_std = initial_std or (None, None)
+        deviations = [*[inner_std] * (len(widths) - 1), last_std]
         self.weights = nn.ParameterList(
-            torch.randn(classes, wide, narrow) * (2 / wide) ** 0.5 for wide, narrow in pairwise([*widths, 1])
+            torch.randn(classes, wide, narrow) * (deviation or (2 / wide) ** 0.5)
+            for (wide, narrow), deviation in zip(pairwise([*widths, 1]), deviations, strict=True)
         )
         self.biases = nn.ParameterList(torch.zeros(classes, 1, narrow) for narrow in [*widths[1:], 1])
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:
         """Return domain logits (C, n) for features (n, d) and class logits (n, C)."""
         probabilities = logits.detach().float().softmax(1).T
-        x = probabilities.unsqueeze(2) * features  # (C, n, d)
+        x = self._dropped(probabilities.unsqueeze(2) * features)  # (C, n, d)
         *inner, last = zip(self.weights, self.biases, strict=True)
         for weight, bias in inner:
-            x = F.relu(x @ weight + bias)
+            x = self._dropped(F.relu(x @ weight + bias))
         said: Tensor = x @ last[0] + last[1]
         return said.squeeze(2)
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
