@@ -13,6 +13,9 @@ from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.bsp import spectral_penalty
 from tda.methods.deep.reversal import ramp, reverse_gradient
 
+Dropped = Annotated[float, Field(ge=0, lt=1)]
+Deviations = Annotated[Sequence[PositiveFloat], Field(min_length=2, max_length=2)]
+
 
 class DANN(DeepMethod):
     r"""Domain-adversarial training by gradient reversal.
@@ -64,8 +67,8 @@ class DANN(DeepMethod):
         hidden: Sequence[PositiveInt] | None,
         height: NonNegativeFloat = 1.0,
         bsp: NonNegativeFloat = 0.0,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        initial_std: Annotated[Sequence[PositiveFloat], Field(min_length=2, max_length=2)] | None = None,
+        dropout: Dropped = 0.0,
+        initial_std: Deviations | None = None,
     ) -> None:
         super().__init__(weight=weight)
         self.gamma = gamma

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from tda.backbones.base import Network, Output
 from tda.methods.deep.base import Batch, DeepMethod
-from tda.methods.deep.dann import domain_loss
+from tda.methods.deep.dann import Deviations, Dropped, domain_loss
 from tda.methods.deep.reversal import ramp, reverse_gradient
 
 
@@ -52,8 +51,8 @@ class MADA(DeepMethod):
         gamma: NonNegativeFloat,
         height: NonNegativeFloat,
         hidden: Sequence[PositiveInt] | None,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        initial_std: Annotated[Sequence[PositiveFloat], Field(min_length=2, max_length=2)] | None = None,
+        dropout: Dropped = 0.0,
+        initial_std: Deviations | None = None,
     ) -> None:
         super().__init__(weight=weight)
         self.gamma = gamma
