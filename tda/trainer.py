@@ -80,7 +80,7 @@ class Trainer:
         self,
         *,
         steps: PositiveInt,
-        batch: Annotated[int, Field(ge=2)],
+        batch: Annotated[int, Field(ge=4)],
         lr: PositiveFloat,
         alpha: NonNegativeFloat,
         beta: NonNegativeFloat,
@@ -275,13 +275,14 @@ class Learner:
     def _candidate(
         self, method: DeepMethod, judge: Judge, xs: Tensor, xt: Tensor, logits: np.ndarray | None
     ) -> Candidate:
-        """Return what the validators see of `method`; source samples go through the classifier of the target.
+        """Return what the validators see of `method`; source samples go the way of the target's.
 
-        `logits` are those of the target, where they are known already.
+        A ratio of densities, and a loss that it weighs, are those of one map of both domains. `logits` are those of the
+        target, where they are known already.
         """
 
-        def features(X: np.ndarray | Tensor, domain: DomainName) -> np.ndarray:
-            return self._mapped(partial(method.embed, domain=domain), X)
+        def features(X: np.ndarray | Tensor) -> np.ndarray:
+            return self._mapped(partial(method.embed, domain="target"), X)
 
         def log_probabilities(logits: np.ndarray) -> np.ndarray:
             likelihood: np.ndarray = log_softmax(logits.astype(np.float64), axis=1)
@@ -290,11 +291,11 @@ class Learner:
         held = judge.held
         own = np.searchsorted(self.classes_, held.y)
         return Candidate(
-            source=features(xs, "source"),
-            held=features(held.x, "source"),
+            source=features(xs),
+            held=features(held.x),
             held_y=held.y,
             losses=-log_probabilities(self._mapped(method.classify, held.x))[np.arange(len(own)), own],
-            target=features(xt, "target"),
+            target=features(xt),
             P=np.exp(log_probabilities(self._mapped(method.classify, xt) if logits is None else logits)),
             few=judge.few,
         )

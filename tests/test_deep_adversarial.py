@@ -262,6 +262,9 @@ class TestADDA:
         torch.testing.assert_close(source, method.source_encoder(data.xt))
         torch.testing.assert_close(target, method.encoder(data.xt))
         assert not torch.allclose(source, target)
+        loaded = prepared(ADDA(**PHASES, loss="gan"))
+        loaded.load_state_dict(method.state_dict())
+        torch.testing.assert_close(loaded.embed(data.xt, "source"), source)
 
     def test_fooling_makes_the_target_look_like_the_source(self) -> None:
         method = prepared(ADDA(**PHASES, loss="gan"))

@@ -48,9 +48,10 @@ def plain(x: Tensor, mean: Tensor, variance: Tensor, like: nn.BatchNorm1d | nn.B
     return F.batch_norm(x, mean, variance, like.weight, like.bias, training=False, eps=like.eps)
 
 
-def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+def statistics(x: Tensor, correction: int = 0) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel; the running variance is the one with a correction of 1."""
     flat = x.transpose(0, 1).flatten(1)
-    return flat.mean(1), flat.var(1, correction=0)
+    return flat.mean(1), flat.var(1, correction=correction)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -62,7 +63,9 @@ class TestLayers:
         for _ in range(200):
             made(torch.cat([s, t]))
         made.eval()
-        torch.testing.assert_close(made(t), plain(t, *statistics(t), given), atol=0.1, rtol=0.05)
+        torch.testing.assert_close(made(t), plain(t, *statistics(t, 1), given))
+        made.evaluated = "source"
+        torch.testing.assert_close(made(s), plain(s, *statistics(s, 1), given))
 
     def test_transnorm_weighs_channels_by_the_distance_of_the_domains(self, shape: Any) -> None:
         given, (s, t) = layer(len(shape)), halves(shape)
@@ -77,7 +80,9 @@ class TestLayers:
         assert len([*made.parameters()]) == 2
         for _ in range(300):
             made(torch.cat([s, t]))
-        torch.testing.assert_close(made.eval()(t), expected[len(s) :], atol=0.1, rtol=0.05)
+        torch.testing.assert_close(made.eval()(t), plain(t, *statistics(t, 1), given) * weights, atol=1e-4, rtol=1e-4)
+        made.evaluated = "source"
+        torch.testing.assert_close(made(s), plain(s, *statistics(s, 1), given) * weights, atol=1e-4, rtol=1e-4)
 
     def test_no_gradient_flows_through_transnorms_weights(self, shape: Any) -> None:
         given, (s, t) = layer(len(shape)), (half.requires_grad_() for half in halves(shape))
@@ -100,6 +105,8 @@ class TestLayers:
         for _ in range(300):
             made(torch.cat([s, t]))
         torch.testing.assert_close(made.eval()(t), expected[len(s) :], atol=1e-3, rtol=1e-3)
+        made.evaluated = "source"
+        torch.testing.assert_close(made(s), expected[: len(s)], atol=1e-3, rtol=1e-3)
 
 
 def test_autodial_keeps_alpha_between_half_and_one() -> None:
@@ -240,3 +247,26 @@ def test_autodial_evaluates_by_a_share_in_its_range() -> None:
         expected = made(t)
         made.alpha.fill_(1.2)  # as a last step may leave it
         torch.testing.assert_close(made(t), expected)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        DSBN(**RAMP, decay=0.7, share=0.5),
+        TransNorm(**RAMP, entropy=False, random_dim=None, bsp=0.0),
+        AutoDIAL(weight=0.3, initial=0.8),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_each_domain_is_embedded_as_it_was_trained(method: DeepMethod) -> None:
+    """After many steps on one batch the running statistics are its own, but for the correction of the variance."""
+    method.prepare(network())
+    s, t = halves((400, 3))
+    with torch.no_grad():
+        for _ in range(200):
+            source, target = method.pair(Batch(s, torch.zeros(400).long(), t, torch.arange(400), 0.5))
+        method.eval()
+        torch.testing.assert_close(method.embed(s, "source"), source.features, atol=0.01, rtol=0.01)
+        torch.testing.assert_close(method.embed(t, "target"), target.features, atol=0.01, rtol=0.01)
+        assert not torch.allclose(method.embed(s, "target"), source.features, atol=0.1)
+        torch.testing.assert_close(method.classify(t), target.logits, atol=0.02, rtol=0.02)

@@ -226,6 +226,12 @@ class TestSHOT:
         plain = entropy(p.mean(0)) - np.mean([entropy(row) for row in p])
         assert information(logits()).item() == pytest.approx(plain, rel=1e-5)
 
+    def test_a_class_that_no_sample_can_be_of_leaves_the_gradient_finite(self) -> None:
+        given = torch.tensor([[200.0, 0.0, 1.0], [200.0, 1.0, 0.0]], requires_grad=True)
+        information(given).backward()
+        assert given.grad is not None
+        assert given.grad.isfinite().all()
+
     def test_centroid_labels_are_the_papers_equations_written_out(self) -> None:
         z = logits(20, seed=2)
         z[:, 3] = -9  # a class that nothing is predicted as

@@ -282,7 +282,7 @@ def test_scores_are_of_the_iterate_as_it_would_be_finished() -> None:
 
 
 class Apart(SourceOnly):
-    """Leaves the source elsewhere than the target."""
+    """Leaves the source elsewhere than the target, which is not where validators look."""
 
     def embed(self, x: Tensor, domain: DomainName) -> Tensor:
         return super().embed(x, domain) + (7 if domain == "source" else 0)
@@ -296,7 +296,7 @@ class Remembering(Judge):
         return super().scores(candidate)
 
 
-def test_validators_see_every_sample_where_the_method_leaves_its_domain() -> None:
+def test_validators_see_every_sample_by_the_one_map_that_classifies_the_target() -> None:
     """Those of the target that was trained on, of which a part alone is watched."""
     Xs, ys, Xt, _ = data()
     judged = Remembering(Selection(), Domain("A", Xs[:10], ys[:10]), few=None, truth=None)
@@ -304,8 +304,8 @@ def test_validators_see_every_sample_where_the_method_leaves_its_domain() -> Non
     made.watched = Xt[:7]
     made.fit(Xs, ys, Xt)
     seen = judged.shown
-    np.testing.assert_allclose(seen.source, made.features(Xs, "source"), rtol=1e-5)
-    np.testing.assert_allclose(seen.held, made.features(judged.held.x, "source"), rtol=1e-5)
+    np.testing.assert_allclose(seen.source, made.features(Xs, "target"), rtol=1e-5)
+    np.testing.assert_allclose(seen.held, made.features(judged.held.x, "target"), rtol=1e-5)
     np.testing.assert_allclose(seen.target, made.features(Xt, "target"), rtol=1e-5)
     np.testing.assert_allclose(seen.P, softmax(made.logits(Xt), axis=1), rtol=1e-5)
 

@@ -55,6 +55,8 @@ class ADDA(DeepMethod):
     3 to 9. The equation of the confusion loss there sums over both domains; the source's part is constant here.
     """
 
+    adapting: Tensor
+
     def __init__(
         self,
         *,
@@ -67,7 +69,6 @@ class ADDA(DeepMethod):
         self.loss = loss
         self.pretraining = pretraining
         self.hidden = hidden
-        self.adapting = False
 
     def prepare(self, network: Network) -> None:
         """Build the domain classifier, and the place where the source's encoder will be kept."""
@@ -75,6 +76,7 @@ class ADDA(DeepMethod):
         self.require_encoder()
         self.discriminator = network.backbone.domain_classifier(network.width, self.hidden)
         self.source_encoder = deepcopy(self.encoder).requires_grad_(False)
+        self.register_buffer("adapting", torch.tensor(False))  # whether there are two encoders
 
     def embed(self, x: Tensor, domain: DomainName) -> Tensor:
         """Return the encodings by the domain's own encoder."""
@@ -94,7 +96,7 @@ class ADDA(DeepMethod):
             return
         if not self.adapting:
             self.source_encoder.load_state_dict(self.encoder.state_dict())
-            self.adapting = True
+            self.adapting.fill_(True)
         with torch.no_grad():
             source = self.source_encoder(batch.xs)
         target = self.encoder(batch.xt)

@@ -7,12 +7,17 @@ from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
 from tda.backbones.base import Network, Output
-from tda.methods.deep.base import Batch, DeepMethod
+from tda.methods.deep.base import Batch, DomainName
 from tda.methods.deep.entropy_minimisation import entropies
-from tda.methods.deep.normalisation import DomainNormalisation, Normalisation, replace_normalisation
+from tda.methods.deep.normalisation import (
+    DomainNormalisation,
+    DomainNormalised,
+    Normalisation,
+    replace_normalisation,
+)
 
 
-class AutoDIAL(DeepMethod):
+class AutoDIAL(DomainNormalised):
     r"""Automatic domain alignment layers, and confidence on the target.
 
     .. math:: \min_\theta \frac1b \sum_i -\log p_\theta(y_i \mid x_i^s)
@@ -77,9 +82,10 @@ class Mixed(DomainNormalisation):
             target, 1 - self.alpha, means, variances
         )
 
-    def normalise_target(self, x: Tensor) -> Tensor:
-        """Normalise by the target's mixture of the running statistics."""
-        return self._by_mixture(x, 1 - self.alpha.clamp(0.5, 1), self.means, self.variances)
+    def normalise_one(self, x: Tensor, domain: DomainName) -> Tensor:
+        """Normalise by the domain's mixture of the running statistics."""
+        alpha = self.alpha.clamp(0.5, 1)
+        return self._by_mixture(x, alpha if domain == "source" else 1 - alpha, self.means, self.variances)
 
     def _by_mixture(self, x: Tensor, share: Tensor, means: Tensor, variances: Tensor) -> Tensor:
         """Normalise by the mixture of `share` of the source and 1 - `share` of the target."""

@@ -30,9 +30,11 @@ class DAAN(DeepMethod):
 
     The paper writes the loss L where the distance has the error :math:`\epsilon`. At chance, where
     :math:`\epsilon = 1/2`, the cross-entropy is :math:`\log 2`, and a ratio of the resulting negative distances means
-    nothing. So :math:`\epsilon = L / (2 \log 2)` here, at most 1/2: the distance is 0 at chance and 2 for classifiers
-    that make no error. The paper updates :math:`\omega` each epoch; here L is a running mean over steps. While both
-    distances are 0, :math:`\omega` is 1/2.
+    nothing. So :math:`\epsilon = L / (2 \log 2)` here, at most 1/2: the distance is 0 at chance and 2 for a classifier
+    that makes no error. As in the paper, the loss of a class's classifier is over all samples, and of those that are
+    not of its class it sees nothing: its distance is at most twice the share of its class, and :math:`\omega` nears 1
+    where many classes share samples whose domains can be told apart. The paper updates :math:`\omega` each epoch; here
+    L is a running mean over steps. While both distances are 0, :math:`\omega` is 1/2.
 
     Parameters
     ----------

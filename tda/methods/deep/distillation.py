@@ -27,7 +27,8 @@ class Distillation(DeepMethod):
               \quad \sigma = \mathrm{softmax}.
 
     The gradient of soft targets falls with :math:`1/T^2`, hence the factor. Teacher and student are of one size: what
-    is gained is the fit to the target's distribution, not a smaller network.
+    is gained is the fit to the target's distribution, not a smaller network. The student goes on with the optimiser as
+    the teacher leaves it: its first steps have some of the teacher's momentum, and the learning rate is annealed once.
 
     Parameters
     ----------

@@ -12,13 +12,13 @@ from tda.backbones.base import Network, Output
 from tda.divergences.batch import class_means
 from tda.methods.deep.base import Batch, Objective
 from tda.methods.deep.dann import DANN
-from tda.methods.deep.normalisation import Separate, replace_normalisation
+from tda.methods.deep.normalisation import DomainNormalised, Separate, replace_normalisation
 from tda.methods.deep.reversal import ramp
 
 CHUNK = 512
 
 
-class DSBN(DANN):
+class DSBN(DomainNormalised, DANN):
     r"""Domain-specific batch normalisation, in two stages.
 
     Every batch normalisation is split into the source's and the target's, weights and statistics; all other weights

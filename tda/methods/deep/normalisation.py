@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tda.backbones.base import Network
+from tda.methods.deep.base import DeepMethod, DomainName
 
 Normalisation = nn.BatchNorm1d | nn.BatchNorm2d
 
@@ -16,20 +17,27 @@ class DomainNormalisation(nn.Module, ABC):
     """Replaces a batch normalisation, whose weights and statistics both domains start from.
 
     In training the first half of a batch is the source and the second the target, as `DeepMethod.pair` puts them;
-    in evaluation all samples are the target's.
+    in evaluation all samples are of one domain.
+
+    Attributes
+    ----------
+    evaluated : {"target", "source"}
+        Which domain that is.
     """
+
+    evaluated: DomainName = "target"
 
     @abstractmethod
     def normalise(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Normalise the two halves of a training batch, and take their statistics into account."""
 
     @abstractmethod
-    def normalise_target(self, x: Tensor) -> Tensor:
-        """Normalise target samples by the statistics that were learned."""
+    def normalise_one(self, x: Tensor, domain: DomainName) -> Tensor:
+        """Normalise samples of one domain by the statistics that were learned."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map a batch (n, d) or (n, d, h, w) to one of the same shape."""
-        return torch.cat(self.normalise(*x.chunk(2))) if self.training else self.normalise_target(x)
+        return torch.cat(self.normalise(*x.chunk(2))) if self.training else self.normalise_one(x, self.evaluated)
 
 
 class Separate(DomainNormalisation):
@@ -44,10 +52,24 @@ class Separate(DomainNormalisation):
         """Normalise each half by its own."""
         return self.source(source), self.target(target)
 
-    def normalise_target(self, x: Tensor) -> Tensor:
-        """Normalise by the target's."""
-        y: Tensor = self.target(x)
+    def normalise_one(self, x: Tensor, domain: DomainName) -> Tensor:
+        """Normalise by the domain's own."""
+        y: Tensor = self.source(x) if domain == "source" else self.target(x)
         return y
+
+
+class DomainNormalised(DeepMethod):
+    """A method whose network has a `DomainNormalisation`: it sees each domain's samples as that domain's."""
+
+    def embed(self, x: Tensor, domain: DomainName) -> Tensor:
+        """Return the features, each domain normalised as in training."""
+        layers = [module for module in self.network.modules() if isinstance(module, DomainNormalisation)]
+        for layer in layers:
+            layer.evaluated = domain
+        features = super().embed(x, domain)
+        for layer in layers:
+            layer.evaluated = "target"
+        return features
 
 
 def replace_normalisation(network: Network, make: Callable[[Normalisation], nn.Module]) -> None:

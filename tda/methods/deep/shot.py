@@ -113,7 +113,7 @@ class SHOT(DeepMethod):
 def information(logits: Tensor) -> Tensor:
     """Return the mutual information, in nats, of samples and predicted classes: logits (n, classes)."""
     mean = logits.float().softmax(1).mean(0)
-    return -torch.xlogy(mean, mean).sum() - entropies(logits).mean()
+    return -torch.xlogy(mean, mean.clamp_min(torch.finfo(mean.dtype).tiny)).sum() - entropies(logits).mean()
 
 
 @in_float32

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 
 from tda.backbones.base import Network
+from tda.methods.deep.base import DomainName
 from tda.methods.deep.cdan import CDAN
-from tda.methods.deep.normalisation import Normalisation, Separate, replace_normalisation
+from tda.methods.deep.normalisation import DomainNormalised, Normalisation, Separate, replace_normalisation
 
 STATISTICS = ("running_mean", "running_var")
 
 
-class TransNorm(CDAN):
+class TransNorm(DomainNormalised, CDAN):
     r"""Transferable normalisation in a conditional adversarial network (CDAN+TransNorm).
 
     In the place of each batch normalisation, every domain is normalised by its own statistics, the weights
@@ -55,11 +56,11 @@ class Transferable(Separate):
         halves = super().normalise(source, target)
         return halves[0] * weights, halves[1] * weights
 
-    def normalise_target(self, x: Tensor) -> Tensor:
-        """Normalise by the target's statistics, and weigh the channels by the distance of the running ones."""
+    def normalise_one(self, x: Tensor, domain: DomainName) -> Tensor:
+        """Normalise by the domain's statistics, and weigh the channels by the distance of the running ones."""
         means, variances = ([b.get_buffer(name) for b in (self.source, self.target)] for name in STATISTICS)
         weights = self._weights(means, variances, x.ndim)
-        return super().normalise_target(x) * weights
+        return super().normalise_one(x, domain) * weights
 
     def _weights(self, means: list[Tensor], variances: list[Tensor], ndim: int) -> Tensor:
         """Return 1 + alpha, in a shape that broadcasts along the channels of an input with `ndim` axes."""
