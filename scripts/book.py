@@ -74,7 +74,8 @@ def shallow() -> Iterator[Variant]:
     for unit_mmd in (True, False):
         for unit_rows in (True, False):
             for columns in ("unit", "constraint"):
-                given = f"method.unit_mmd={unit_mmd} method.unit_rows={unit_rows} method.columns={columns}"
+                rows = f"method.unit_rows={unit_rows} method.unit_components={unit_rows}"
+                given = f"method.unit_mmd={unit_mmd} {rows} method.columns={columns}"
                 yield Variant(f"tca/{unit_mmd:d}{unit_rows:d}{columns == 'unit':d}", f"method=tca {given}")
     for dim in (10, 20, 40, 60, 100):
         yield Variant(f"tca/dim {dim}", f"method=tca_listing method.dim={dim}", ONE)

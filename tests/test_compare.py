@@ -119,7 +119,7 @@ def test_a_trained_network_is_told_from_its_fixed_features(
 
 def test_data_that_were_prepared_otherwise_are_not_comparable(tmp_path: Path) -> None:
     table = rows(tmp_path, {"dataset": "office_caltech10_surf", "task": "C-A", "features": "given"})
-    for columns, unlike in (("zscore", ()), ("none", ("our data have dataset.columns=none, its config zscore",))):
+    for columns, unlike in (("standard", ()), ("none", ("our data have dataset.columns=none, its config standard",))):
         config = {"backbone": {}, "dataset": {"rows": "l1", "columns": columns}, "trainer": None}
         mine = ours("C-A", 60.0, dataset="office_caltech10_surf", backbone="given", config=config)
         assert only(compare.compare([mine], table)).unlike == unlike

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.preprocessing import normalize
 
 from tda.methods.shallow.one_nn import OneNN
 from tda.methods.shallow.tca import TCA, transfer_components
@@ -81,14 +82,16 @@ def test_the_constraint_of_the_paper_can_be_kept(kernel):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("unit_rows", [False, True])
-def test_unseen_samples_are_mapped_as_the_fitted_ones(kernel, unit_rows):
+@pytest.mark.parametrize("unit_components", [False, True])
+def test_unseen_samples_are_mapped_as_the_fitted_ones(kernel, unit_components):
     Xs, Xt = draw(60, 40, 12)
-    model = TCA(classifier=OneNN(), kernel=kernel, dim=4, unit_rows=unit_rows)
+    model = TCA(classifier=OneNN(), kernel=kernel, dim=4, unit_rows=True, unit_components=unit_components)
     Zs, Zt = model.align(Xs, np.zeros(60), Xt)
     np.testing.assert_allclose(model.transform(Xt[7:9]), Zt[7:9], atol=1e-10)
     np.testing.assert_allclose(model.transform(Xs), Zs, atol=1e-10)
-    if unit_rows:
+    of_units = TCA(classifier=OneNN(), kernel=kernel, dim=4, unit_components=unit_components)
+    np.testing.assert_allclose(of_units.align(normalize(Xs), np.zeros(60), normalize(Xt))[1], Zt)
+    if unit_components:
         np.testing.assert_allclose(np.linalg.norm(Zt, axis=1), 1)
 
 

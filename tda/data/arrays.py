@@ -54,8 +54,8 @@ class Features(Dataset):
         accepts what is there.
     rows : {"none", "l1", "l2"}
         Divide each sample by the sum of its magnitudes, or by its 2-norm.
-    columns : {"none", "zscore"}
-        Then scale each feature of each domain to mean 0 and variance 1 (n - 1 in the denominator, as MATLAB's); a
+    columns : {"none", "standard"}
+        Then scale each feature of each domain to mean 0 and variance 1 (n in the denominator, as the authors do); a
         constant feature becomes 0. This uses each domain's own statistics, so that it already aligns them.
 
     Raises
@@ -74,7 +74,7 @@ class Features(Dataset):
         classes: list[str] | None,
         counts: Mapping[str, int | Mapping[str, int]] | None,
         rows: Literal["none", "l1", "l2"],
-        columns: Literal["none", "zscore"],
+        columns: Literal["none", "standard"],
     ) -> None:
         self.name = name
         self.root = Path(root).expanduser()
@@ -135,13 +135,13 @@ class Samples(NamedTuple):
     fingerprint: str
 
 
-def scaled(x: np.ndarray, rows: Literal["none", "l1", "l2"], columns: Literal["none", "zscore"]) -> np.ndarray:
+def scaled(x: np.ndarray, rows: Literal["none", "l1", "l2"], columns: Literal["none", "standard"]) -> np.ndarray:
     """Return features (n, d) with rows of norm 1 and then, where wanted, columns of mean 0 and variance 1."""
     if rows != "none":
         x = normalize(x.astype(np.float64, copy=False), norm=rows)
-    if columns == "zscore":
+    if columns == "standard":
         x = x.astype(np.float64, copy=False)
-        centred, deviation = x - x.mean(axis=0), x.std(axis=0, ddof=1)
+        centred, deviation = x - x.mean(axis=0), x.std(axis=0)
         x = np.divide(centred, deviation, out=np.zeros_like(x), where=np.ptp(x, axis=0) > 0)
     return x.copy()
 

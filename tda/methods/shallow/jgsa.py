@@ -21,8 +21,9 @@ class JGSA(Aligner):
              |A'Xs' - B'Xt'|^2_M + beta |A'Sw A| + lam |A - B|^2 + mu |B|^2
 
     where |.| is the trace, St the scatter of the target, Sb and Sw those of the source between and within classes,
-    and M JDA's matrix of the means, C M_0 + sum_c M_c over its Frobenius norm. The target's classes are first those
-    that the classifier predicts from the features, and then from their projections.
+    and M JDA's matrix of the means, C M_0 + sum_c M_c, over the Frobenius norm of C M_0 alone, as in the authors' code.
+    The target's classes are first those that the classifier predicts from the features, and then from their
+    projections.
 
     With W = [A; B] (2d, dim) it is the problem N N'W = (D + E E') W R: N has a column for each direction in
     which the target or the classes vary, and E has C + 1. In the eigenvectors of Sw, D consists of a 2 x 2 block for
@@ -105,7 +106,7 @@ class JGSA(Aligner):
                 break
             e = marginal(len(Xs), len(Xt))[:, None] * np.sqrt(len(counts))
             E = np.hstack([e, conditional(classes, guesses)])
-            E /= np.sqrt(np.linalg.norm(E.T @ E))
+            E /= np.linalg.norm(e)
             gap = np.concatenate([Q.T @ (Xs.T @ E[: len(Xs)]), Q.T @ (Xt.T @ E[len(Xs) :])])  # (2d, C + 1)
             closing = solved(first, self.lam, self.lam + self.mu, gap)
             across = N.T @ closing

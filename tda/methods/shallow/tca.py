@@ -45,7 +45,9 @@ class TCA(Aligner):
         them and published accuracies need, or W'K H K W = I, the paper's constraint, where all components
         have the same variance.
     unit_rows : bool
-        Scale each sample to 2-norm 1 before, and each embedded sample after, as the textbook does.
+        Scale each sample to 2-norm 1 first, as the authors of JDA do.
+    unit_components : bool
+        Scale each embedded sample to 2-norm 1, as the textbook does.
 
     Attributes
     ----------
@@ -77,6 +79,7 @@ class TCA(Aligner):
         unit_mmd: bool = False,
         columns: Literal["unit", "constraint"] = "unit",
         unit_rows: bool = False,
+        unit_components: bool = False,
     ) -> None:
         super().__init__(classifier=classifier)
         self.kernel = kernel
@@ -86,10 +89,11 @@ class TCA(Aligner):
         self.unit_mmd = unit_mmd
         self.columns = columns
         self.unit_rows = unit_rows
+        self.unit_components = unit_components
 
     def align(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ns, nt = len(Xs), len(Xt)
-        X = self._rows(np.concatenate([Xs, Xt]).astype(np.float64, copy=False))
+        X = self._samples(np.concatenate([Xs, Xt]))
         self.gamma_ = bandwidth(self.kernel, self.gamma, X[:ns], X[ns:])
         if self.kernel != "primal":
             self.anchors_ = X
@@ -97,15 +101,19 @@ class TCA(Aligner):
         K = self._features(X)
         W, scatter = transfer_components(K, e, self.lam * (e @ e if self.unit_mmd else 1.0), self.dim)
         self.components_ = W / np.sqrt(scatter) if self.columns == "constraint" else W
-        Z = self._rows(K @ self.components_)
+        Z = self._embedded(K)
         return Z[:ns], Z[ns:]
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        return self._rows(self._features(self._rows(X.astype(np.float64, copy=False))) @ self.components_)
+        return self._embedded(self._features(self._samples(X)))
 
-    def _rows(self, X: np.ndarray) -> np.ndarray:
-        unit: np.ndarray = normalize(X) if self.unit_rows else X
-        return unit
+    def _samples(self, X: np.ndarray) -> np.ndarray:
+        X = X.astype(np.float64, copy=False)
+        return normalize(X) if self.unit_rows else X
+
+    def _embedded(self, K: np.ndarray) -> np.ndarray:
+        Z: np.ndarray = K @ self.components_
+        return normalize(Z) if self.unit_components else Z
 
     def _features(self, X: np.ndarray) -> np.ndarray:
         """Return X (n, d) itself, or its kernel matrix with the fitted samples (n, ns + nt)."""

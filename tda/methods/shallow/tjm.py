@@ -40,7 +40,8 @@ class TJM(Aligner):
     iterations : int
         The paper's T.
     unit_rows : bool
-        Scale each sample to 2-norm 1 before, and each embedded sample after, as the authors do.
+        Scale each sample to 2-norm 1 first, as the authors do. (Code that follows theirs scales the embedded samples
+        too, and meets the average of their accuracies, but not each.)
 
     Attributes
     ----------
@@ -104,11 +105,12 @@ class TJM(Aligner):
             self.relevance_ = np.linalg.norm(W[:ns], axis=1)
             root[:ns] = np.sqrt(self.relevance_)
         self.components_ = X.T @ W if self.kernel == "linear" else W
-        Z = self._rows(self._features(X) @ self.components_)
+        Z = self._features(X) @ self.components_
         return Z[:ns], Z[ns:]
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        return self._rows(self._features(self._rows(X.astype(np.float64, copy=False))) @ self.components_)
+        Z: np.ndarray = self._features(self._rows(X.astype(np.float64, copy=False))) @ self.components_
+        return Z
 
     def _features(self, X: np.ndarray) -> np.ndarray:
         """Return X (n, d) itself, or its kernel matrix with the fitted samples (n, ns + nt)."""
