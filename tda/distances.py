@@ -1,6 +1,8 @@
 """How far apart a method leaves the domains: the columns that ``distances=[...]`` adds to a table."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from tda.divergences.subspace import principal_subspace, principal_vectors
 from tda.divergences.transport import sliced_wasserstein, wasserstein
 from tda.errors import UsageError, unknown
 
+log = logging.getLogger(__name__)
 ANGLES = 10  # dimension of the two subspaces that are compared, less where the samples vary in fewer directions
 
 
@@ -24,9 +27,11 @@ def domain_hsic(Xs: np.ndarray, Xt: np.ndarray) -> float:
 
 def mean_angle(Xs: np.ndarray, Xt: np.ndarray) -> float:
     """Return the mean principal angle, in degrees, of the leading principal subspaces of both domains."""
-    dim = min(ANGLES, *(np.linalg.matrix_rank(X - X.mean(axis=0)) for X in (Xs, Xt)))
-    bases = (principal_subspace(X, int(dim)).basis for X in (Xs, Xt))
-    return float(np.degrees(np.mean(principal_vectors(*bases).angles)))
+    bases = [principal_subspace(X, ANGLES, fewer=True).basis for X in (Xs, Xt)]
+    dim = min(basis.shape[1] for basis in bases)
+    if dim == 0:
+        raise ValueError("the samples of a domain are all alike, and have no principal subspace")
+    return float(np.degrees(np.mean(principal_vectors(*(basis[:, :dim] for basis in bases)).angles)))
 
 
 MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -54,5 +59,20 @@ def check(names: Sequence[str]) -> None:
 
 
 def measured(names: Sequence[str], Xs: np.ndarray, Xt: np.ndarray) -> dict[str, float]:
-    """Return the distances of these names between source samples (ns, d) and target samples (nt, d)."""
-    return {name: float(MEASURES[name](Xs, Xt)) for name in names}
+    """Return the distances of these names between source samples (ns, d) and target samples (nt, d).
+
+    One that these samples do not have, the collapsed features of a network say, is left out with a warning: it is no
+    failure of the method.
+    """
+    found = {}
+    for name in names:
+        try:
+            value = float(MEASURES[name](Xs, Xt))
+        except (ValueError, MemoryError) as problem:
+            log.warning("distance %s is left out: %s", name, problem)
+            continue
+        if isfinite(value):
+            found[name] = value
+        else:
+            log.warning("distance %s is left out: it is %s", name, value)
+    return found

@@ -85,3 +85,19 @@ def test_records_without_and_with_distances_are_different_cells(tmp_path: Path) 
 def test_an_unknown_distance_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "task=O-P", f"results={tmp_path}", "distances=[mmd]"]) == 2
     assert "'mmd' is not a distance; did you mean 'mmd2'?" in capsys.readouterr().err
+
+
+def test_a_distance_that_samples_do_not_have_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Of collapsed features, which have no median distance and no principal subspace."""
+    alike = np.zeros((30, 4))
+    assert set(measured([*MEASURES], alike, alike + 1)) >= {"a_distance", "coral", "wasserstein"}
+    assert measured(["mmd2", "angle", "coral"], alike, alike) == {"coral": 0}
+    assert "distance angle is left out: the samples of a domain are all alike" in caplog.text
+
+
+def test_the_angle_is_of_the_directions_that_there_are() -> None:
+    """Rank 3 but for noise at the edge of what is counted."""
+    rng = np.random.default_rng(0)
+    Xs = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 8))
+    noisy = Xs + 1e-9 * rng.normal(size=Xs.shape)
+    assert measured(["angle"], Xs, noisy)["angle"] < 1e-3

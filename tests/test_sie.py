@@ -32,6 +32,13 @@ def test_equal_samples_are_at_0_and_far_ones_at_2():
     assert hellinger(np.concatenate([Z, Z + 9]), 20, 1.0)[0] == pytest.approx(2, abs=1e-6)
 
 
+def test_a_sample_that_is_like_none_of_the_other_domain_leaves_the_gradient_finite():
+    Z = np.random.default_rng(0).normal(size=(20, 3))
+    value, slope = hellinger(np.concatenate([Z, Z[:9], Z[:1] + 200]), 20, 1.0)
+    assert 0 < value < 2
+    assert np.isfinite(slope).all()
+
+
 def test_the_subspace_turns_from_the_direction_between_the_domains():
     rng = np.random.default_rng(1)
     scale = np.array([3.0, 2.0, 1.5])

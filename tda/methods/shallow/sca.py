@@ -44,8 +44,8 @@ class SCA(Aligner):
         Keeps the denominator well posed.
     unit_rows : bool
         Scale each sample to 2-norm 1 before, and each embedded sample after, as the authors of JDA do: the
-        accuracies published for SURF features are met with it. (Scaling a component by its eigenvalue^(-1/2), as
-        kernel methods of this kind often do, gives far lower ones.)
+        average published for SURF features is met with it, single tasks are not. (Scaling a component by its
+        eigenvalue^(-1/2), as kernel methods of this kind often do, gives far lower ones.)
 
     Attributes
     ----------

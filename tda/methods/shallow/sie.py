@@ -102,7 +102,7 @@ def hellinger(Z: np.ndarray, ns: int, gamma: float) -> tuple[float, np.ndarray]:
     half, one = gamma * np.einsum("ij,ij->i", Z, Z)[:, None], np.ones((n, 1))
     K = np.hstack([2 * gamma * Z, -half, one]) @ np.hstack([Z, one, -half]).T  # -gamma times the squared distances
     np.exp(K, out=K)
-    s, t = K[:, :ns].mean(axis=1), K[:, ns:].mean(axis=1)
+    s, t = (np.maximum(part.mean(axis=1), np.finfo(float).tiny) for part in (K[:, :ns], K[:, ns:]))
     share = np.repeat([1 / ns, 1 / (n - ns)], [ns, n - ns])  # of each sample in the mean of its domain
     geometric, total = np.sqrt(s * t), s + t
     value = float(share @ (1 - 2 * geometric / total))

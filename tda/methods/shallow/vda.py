@@ -19,7 +19,8 @@ class VDA(JDA):
     Parameters
     ----------
     classifier, kernel, dim, lam, gamma, iterations, unit_mmd, unit_rows
-        As in `tda.methods.shallow.jda.JDA`. The published accuracies are met with M as it is, `unit_mmd` false.
+        As in `tda.methods.shallow.jda.JDA`. The published average is met with M as it is, `unit_mmd` false;
+        single tasks are not.
 
     Attributes
     ----------
