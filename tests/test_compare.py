@@ -298,4 +298,4 @@ def test_no_results_folder_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_the_audit_needs_no_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "--audit", "--results", str(tmp_path / "none")]) == 0
-    assert "## 9 misprints" in capsys.readouterr().out
+    assert "## 10 misprints" in capsys.readouterr().out

@@ -32,11 +32,13 @@ def test_every_task_of_surf_equals_the_published_one(method: str) -> None:
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("method", "published"), [("tca", (51.05, 56.28)), ("tjm", (52.3, 63.3)), ("jgsa", (68.2, 80.4))]
+    ("method", "published"),
+    [("gfk", (46.45, 67.22)), ("tca", (51.05, 56.28)), ("tjm", (52.3, 63.3)), ("jgsa", (68.2, 80.4))],
 )
 def test_both_tasks_of_the_digit_files_equal_the_published_ones(method: str, published: tuple[float, float]) -> None:
+    """GFK and TCA as in JDA's paper, at two decimals; the others as in MEDA's, which prints GFK's 67.2 as 61.2."""
     found = [accuracy(method, "mnist_usps_mat", task) for task in ("U-M", "M-U")]
-    assert found == pytest.approx(published, abs=0.0051 if method == "tca" else 0.0501)
+    assert found == pytest.approx(published, abs=0.0051 if method in ("gfk", "tca") else 0.0501)
 
 
 @pytest.mark.data
@@ -46,15 +48,5 @@ def test_nearest_neighbour_on_the_digit_files(task: str, published: float) -> No
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(
-    ("method", "dataset", "published", "tolerance"),
-    [
-        ("coral_svm", "office_caltech10_surf", 48.8, 1.5),
-        ("gfk", "mnist_usps_mat", 53.85, 1.5),
-    ],
-)
-def test_averages_are_near_the_published_ones_or_above(
-    method: str, dataset: str, published: float, tolerance: float
-) -> None:
-    tasks = SURF if "surf" in dataset else ["M-U", "U-M"]
-    assert sum(accuracy(method, dataset, task) for task in tasks) / len(tasks) > published - tolerance
+def test_the_average_of_coral_before_a_machine_is_near_the_published_one() -> None:
+    assert sum(accuracy("coral_svm", "office_caltech10_surf", task) for task in SURF) / 12 > 48.8 - 1.5

@@ -41,6 +41,7 @@ MISPRINTS = {
     ("image_clef", "AlexNet", "avg"),
     ("image_clef", "ResNet (source-only)", "avg"),
     ("mnist_usps", "SHOT-IM", "U-M"),
+    ("mnist_usps_mat", "GFK", "M-U"),
     ("office31", "MDD+IA", "avg"),
     ("office31", "ASAN", "avg"),
     ("office31", "SAFN", "avg"),
