@@ -15,6 +15,7 @@ from traceback import walk_tb
 from typing import Any, NamedTuple, cast, get_type_hints
 from uuid import uuid4
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_search_path import ConfigSearchPath
@@ -111,7 +112,7 @@ def files_in(root: str) -> dict[str, str]:
     return {path.stem: path.name for path in below(root) if path.is_file() and path.suffix.lower() in READERS}
 
 
-def every_pair(domains: Mapping[str, Any] | Sequence[str]) -> str:
+def every_pair(domains: Mapping[str, Any] | Sequence[str] | None) -> str:
     """Return every ordered pair of two domains as tasks, separated by commas.
 
     Examples
@@ -119,8 +120,8 @@ def every_pair(domains: Mapping[str, Any] | Sequence[str]) -> str:
     >>> every_pair(["A", "D", "W"])
     'A-D,A-W,D-A,D-W,W-A,W-D'
     """
-    if len(list(domains)) < 2:
-        raise UsageError(f"expected at least two domains, given {', '.join(map(str, domains)) or 'none'}")
+    if domains is None or len(domains) < 2:
+        raise UsageError(f"expected at least two domains, given {', '.join(map(str, domains or ())) or 'none'}")
     for domain in domains:
         check_domain(str(domain))
     return ",".join(f"{source}-{target}" for source, target in permutations(map(str, domains), 2))
@@ -480,6 +481,10 @@ def usage_errors(overrides: Sequence[str]) -> Iterator[None]:
     """Turn what Hydra says of a mistake in `overrides` into one clear line."""
     try:
         yield
+    except UsageError:
+        raise
+    except yaml.YAMLError as error:
+        raise UsageError(f"a config is no YAML: {' '.join(str(error).split())}") from None
     except MissingConfigException as error:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         if group == "hydra/launcher" and name in EXTRAS:

@@ -94,6 +94,9 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
         estimator, task = prepared(config, torch_device(config.runtime.device, config.runtime.per_gpu))
     except OSError as problem:
         raise UsageError(f"cannot read or cache {config.dataset.name}: {problem}; see runtime.cache") from problem
+    for domain in (task.source, task.target):
+        if domain.skipped:
+            tell_of_skipped(config.dataset.name, domain.name, len(domain.skipped))
     oracle = config.method.run.trained_on == "target"
     selection = selected(config)
     data = {domain.name: domain.fingerprint for domain in (task.source, task.target) if domain.fingerprint}
@@ -161,6 +164,12 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
     if picture is not None and error is None:
         keep_features(estimator, task, picture)
     return record
+
+
+@cache
+def tell_of_skipped(dataset: str, domain: str, files: int) -> None:
+    """Say once that files of a domain could not be read, and that what follows is without them."""
+    log.warning("%s %s: %d unreadable files are left out; its records name them", dataset, domain, files)
 
 
 def keep_features(estimator: Estimator, task: Task, picture: Path) -> None:

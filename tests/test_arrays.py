@@ -76,6 +76,13 @@ def test_labels_are_those_of_all_domains_together(tmp_path: Path) -> None:
         named.domain("A")
 
 
+def test_domains_without_a_common_label_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=X[:3], y=[5, 9, 9])
+    np.savez(tmp_path / "b.npz", x=X[:2], y=[1, 2])
+    with pytest.raises(UsageError, match="toy: A and B have no label in common; label both alike"):
+        dataset(tmp_path, "", domains={"A": "a.npz", "B": "b.npz"}).domain("A")
+
+
 def test_rows_and_columns_are_scaled_as_the_published_tables_need() -> None:
     counts = np.array([[1.0, 3.0, 0.0], [2.0, 2.0, 0.0], [0.0, 5.0, 0.0]])
     shares = counts / counts.sum(axis=1, keepdims=True)
@@ -115,7 +122,7 @@ def with_pickle(path: Path) -> None:
         ("a.txt", lambda path: path.write_text("1"), r"a\.txt: expected one of \.mat, \.npz"),
         ("a.mat", lambda path: path.write_bytes(b"MATLAB 5.0 MAT-file, broken off"), "cannot read features"),
         ("a.npz", lambda path: path.write_bytes(b"PK\3\4broken"), "cannot read features"),
-        ("a.npz", with_pickle, "cannot read features.*allow_pickle=False"),
+        ("a.npz", with_pickle, "cannot read features.*damaged, or holds Python objects, which are never read"),
         ("a.safetensors", lambda path: path.write_bytes(b"12345678{"), "cannot read features"),
         ("a.csv", lambda path: path.write_text("1,2,x\n3,4,5\n6,y,7\n"), "cannot read features"),
         ("a.csv", lambda path: path.write_text("1,2,0.5\n3,4,1\n"), "expected whole numbers as labels, given 0.5"),

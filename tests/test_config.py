@@ -140,3 +140,11 @@ class TestValuesOfWhatIsSwept:
 
     def test_that_of_the_one_dataset_is_the_sweeps(self) -> None:
         assert {cell.address[2] for cell in Sweep(["dataset.tasks='O-P,P-S'"]).cells} == {"O-P", "P-S"}
+
+
+@pytest.mark.parametrize("trainer", ["tllib", "deepda", "cdan", "shot", "mcd", "listing"])
+@pytest.mark.parametrize("backbone", ["lenet", "resnet50"])
+def test_a_protocols_augmentation_takes_the_place_of_the_backbones(trainer: str, backbone: str) -> None:
+    (cell,) = Sweep(["method=dann", f"backbone={backbone}", f"trainer={trainer}", "task=O-P"]).cells
+    augment = cell.config.trainer.augment
+    assert augment is None or "rotation" not in augment

@@ -81,6 +81,9 @@ def test_list_files_name_images_and_labels(tree: Path) -> None:
     (tree / "w.txt").write_text("webcam/mug/0.png 7\n")
     with pytest.raises(UsageError, match="'7' is neither a class of toy nor an index"):
         dataset(tree, lists=lists, domains=lists, classes=["bike", "mug"]).domain("W")
+    (tree / "w.txt").write_text("webcam/mug/0.png 0\nmug/1.png 1\n")
+    with pytest.raises(UsageError, match=r"w.txt, line 2: no file '.*/mug/1.png'; paths are from dataset.root on"):
+        dataset(tree, lists=lists, domains=lists).domain("W")
 
 
 @pytest.mark.parametrize("size", [(64, 64), (300, 300), (257, 431), (431, 257), (50, 40)])

@@ -150,6 +150,21 @@ def test_settings_of_one_method_are_told_apart() -> None:
     assert {row.label for row in table.rows} == {"TCA (dim=10)", "TCA (dim=30)"}
 
 
+def test_a_part_of_another_class_is_told_by_its_class() -> None:
+    parts: list[dict[str, Any]] = [
+        {"_target_": "tda.one_nn.OneNN", "standardise": "no"},
+        {"_target_": "tda.svm.LinearSVM", "C": 1.0},
+        {"_target_": "tda.svm.LinearSVM", "C": 2.0},
+    ]
+    for count, labels in ((2, {"OneNN", "LinearSVM"}), (3, {"OneNN", "LinearSVM, C=1.0", "LinearSVM, C=2.0"})):
+        made = [
+            record(key=str(i), setting=str(i), config={"method": {"classifier": part}})
+            for i, part in enumerate(parts[:count])
+        ]
+        (table,) = report.tables(made)
+        assert {row.label for row in table.rows} == {f"TCA (classifier={label})" for label in labels}
+
+
 def test_features_of_a_finetuned_backbone_are_told_apart_and_have_their_own_baseline() -> None:
     def on(method: str, accuracy: float, **finetuning: Any) -> Record:
         seen = {"extractor": "finetuned", "finetuning": finetuning} if finetuning else {}

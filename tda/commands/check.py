@@ -56,6 +56,9 @@ def judge(options: argparse.Namespace) -> int:
     """Compare or update, and return the exit code."""
     if options.experiment not in (known := config_names("experiment")):
         raise unknown("experiment", options.experiment, known)
+    for override in options.overrides:
+        if override.startswith("results="):
+            raise UsageError(f"{override}: tda check keeps its records apart; say --results PATH to have them there")
     path = options.baselines / f"{options.experiment}.csv"
     expected = check.read(path) if path.exists() or not options.update else None
     with TemporaryDirectory() as elsewhere:

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from tda.commands import Commands
+from tda.errors import UsageError
 from tda.resources import folder
 
 LISTED = {
@@ -44,7 +45,11 @@ def show_list(options: argparse.Namespace) -> int:
 
 def kind(method: str, described: Mapping[str, str]) -> str:
     """Return what a method is, ``shallow`` or ``deep``: what its config, or the one that it starts from, builds on."""
-    first = str(yaml.safe_load(described[method])["defaults"][0])
+    try:
+        first = str(yaml.safe_load(described[method])["defaults"][0])
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        said = " ".join(str(error).split())
+        raise UsageError(f"method/{method}.yaml: expected YAML with `defaults: [...]` first; {said}") from None
     return first.partition("@")[0].removeprefix("/kind/") if first.startswith("/") else kind(first, described)
 
 

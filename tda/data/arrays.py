@@ -102,6 +102,9 @@ class Features(Dataset):
         samples = self._samples(name)
         for difference in self.differences(name):
             raise UsageError(f"{difference}; set dataset.counts=null to run on what is there")
+        for other in self.domains:
+            if not np.isin(samples.y, self._samples(other).y).any():
+                raise UsageError(f"{self.name}: {name} and {other} have no label in common; label both alike")
         widths = {domain: self._samples(domain).x.shape[1] for domain in self.domains}
         if len(set(widths.values())) > 1:
             said = ", ".join(f"{domain} {width}" for domain, width in widths.items())
@@ -164,6 +167,7 @@ def read(root: Path, place: str) -> Samples:
         content = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     except UNREADABLE as error:
         why = str(error).partition("\n")[0] or type(error).__name__
+        why = "it is damaged, or holds Python objects, which are never read" if "pickle" in why else why
         raise UsageError(f"cannot read features from {str(path)!r}: {why}") from error
     x, y = chosen(arrays, keys if "," in keys else "", path)
     return Samples(*samples(x, y, path), content + keys)

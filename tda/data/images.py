@@ -131,6 +131,8 @@ class ImageFolder(Dataset):
         index = {label: i for i, label in enumerate(self.classes)}
         out = set(skipped)
         y = np.array([index[listed.label] for listed in listing if self._short(listed.path) not in out])
+        if not len(y):
+            raise UsageError(f"{self.name} {name}: none of its {len(listing)} files is a readable image")
         x = np.load(array, mmap_mode="r", allow_pickle=False)[: len(y)]
         y.setflags(write=False)
         return Domain(name, x, y, print_of, tuple(skipped))
@@ -198,6 +200,11 @@ class ImageFolder(Dataset):
                 elif self.named_classes is not None and label not in self.named_classes:
                     raise UsageError(
                         f"{path}, line {number}: {label!r} is neither a class of {self.name} nor an index of one"
+                    )
+                if not (self.root / image).is_file():
+                    raise UsageError(
+                        f"{path}, line {number}: no file {str(self.root / image)!r}; "
+                        "paths are from dataset.root on, by default the folder of the lists"
                     )
                 found.append(Listed(self.root / image, label))
         if not found:

@@ -265,10 +265,23 @@ def row_labels(firsts: pd.DataFrame) -> dict[str, str]:
                 if key in leaf or not key.startswith("finetuning."):
                     seen.add(leaf.get(key))
         differing = [key for key, seen in values.items() if key not in NOT_A_SETTING and len(seen) > 1]
+        parts = [key.removesuffix("._target_") for key in differing if key.endswith("._target_")]
+        plain = [key for key in differing if not any(belongs(key, part, flat.values()) for part in parts)]
         for setting, label in alike["label"].items():
-            told = ", ".join(f"{key.rpartition('.')[2]}={flat[setting].get(key)}" for key in differing)
+            one = flat[setting]
+            chosen = {part: json.loads(one.get(f"{part}._target_", '""')).rpartition(".")[2] for part in parts}
+            chosen |= {key: one[key] for key in plain if key in one}
+            told = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in chosen.items() if value)
             labels[str(setting)] = f"{label} ({told})" if told else label
     return labels
+
+
+def belongs(key: str, part: str, flat: Iterable[Mapping[str, str]]) -> bool:
+    """Return whether what differs in `key` is said by the class of `part` above it: equal wherever that is."""
+    said: dict[str | None, set[str | None]] = {}
+    for leaf in flat:
+        said.setdefault(leaf.get(f"{part}._target_"), set()).add(leaf.get(key))
+    return key.startswith(f"{part}.") and all(len(values) == 1 for values in said.values())
 
 
 def leaves(node: Any, path: str = "") -> Iterable[tuple[str, str]]:
