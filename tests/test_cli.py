@@ -200,10 +200,6 @@ MISTAKES = {
     "cache": (["runtime.cache=/dev/null/x"], r"cannot read or cache digits: .*; see runtime\.cache"),
     "swept name": (["name=a,b"], r"name cannot be swept"),
     "half a batch of one": (["method=dann", "trainer.batch=3"], r"trainer\.batch=3: input should be greater than or equal to 4"),
-    "a missing folder, in parallel": (
-        ["dataset=pacs", "dataset.root=/no/such", "backbone=pixels", "task=A-C", "hydra/launcher=joblib"],
-        r"tda: pacs: no folder",
-    ),
     "lists of nothing": (["dataset=image_lists", "method=coral"], r"expected at least two domains, given none"),
     "trainer seed": (["method=dann", "trainer.seed=0,1"], r"sweep seed instead"),
     "folder in a name": (["name=../x"], r"part of file names"),

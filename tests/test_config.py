@@ -4,7 +4,7 @@ import pytest
 from hydra import compose
 from omegaconf import OmegaConf
 
-from tda.config import Sweep, address, by_dataset, complete, composer, digest, identity, setting
+from tda.config import Sweep, address, by_dataset, complete, composer, digest, identity, setting, usage_errors
 from tda.errors import UsageError
 
 
@@ -148,3 +148,9 @@ def test_a_protocols_augmentation_takes_the_place_of_the_backbones(trainer: str,
     (cell,) = Sweep(["method=dann", f"backbone={backbone}", f"trainer={trainer}", "task=O-P"]).cells
     augment = cell.config.trainer.augment
     assert augment is None or "rotation" not in augment
+
+
+def test_a_mistake_that_a_launcher_hands_on_keeps_its_words() -> None:
+    """As joblib's does: the innermost frame is then Hydra's, as it is where Hydra cannot read an override."""
+    with pytest.raises(UsageError, match=r"^pacs: no folder$"), usage_errors(["dataset=pacs"]):
+        exec("raise error", {"__name__": "hydra.core", "error": UsageError("pacs: no folder")})

@@ -58,8 +58,13 @@ class Separate(DomainNormalisation):
         return y
 
 
-class DomainNormalised(DeepMethod):
+class DomainNormalised(DeepMethod, ABC):
     """A method whose network has a `DomainNormalisation`: it sees each domain's samples as that domain's."""
+
+    @abstractmethod
+    def prepare(self, network: Network) -> None:
+        """Replace the batch normalisations."""
+        super().prepare(network)
 
     def embed(self, x: Tensor, domain: DomainName) -> Tensor:
         """Return the features, each domain normalised as in training."""
