@@ -201,12 +201,13 @@ class ImageFolder(Dataset):
                     raise UsageError(
                         f"{path}, line {number}: {label!r} is neither a class of {self.name} nor an index of one"
                     )
-                if not (self.root / image).is_file():
+                file = self.root / image
+                if not file.is_file():
                     raise UsageError(
-                        f"{path}, line {number}: no file {str(self.root / image)!r}; "
+                        f"{path}, line {number}: no file {str(file)!r}; "
                         "paths are from dataset.root on, by default the folder of the lists"
                     )
-                found.append(Listed(self.root / image, label))
+                found.append(Listed(file, label))
         if not found:
             raise UsageError(f"{path} lists no images; expected a line `path label` for each")
         return found
