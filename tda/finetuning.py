@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -17,6 +17,27 @@ from tda.task import Task
 from tda.trainer import DivergenceError, Learner
 
 NOT_TRAINED = frozenset(("name", "discriminator", "unit_rows", "frozen", "augment", "cache"))
+
+
+class Untrained:
+    """In the place of a method whose features there are none of: fitting it says why.
+
+    Parameters
+    ----------
+    problem : DivergenceError
+        What became of the backbone's training.
+    """
+
+    def __init__(self, problem: DivergenceError) -> None:
+        self.problem = problem
+
+    def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> Self:
+        """Raise the problem."""
+        raise self.problem
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Raise the problem."""
+        raise self.problem
 
 
 def finetuned(task: Task, learner: Callable[[], Learner], made_of: Mapping[str, Any], cache: Path) -> Task:
@@ -40,7 +61,9 @@ def finetuned(task: Task, learner: Callable[[], Learner], made_of: Mapping[str, 
     Raises
     ------
     UsageError
-        If the samples are features already, the backbone has nothing to train, or its training diverges.
+        If the samples are features already, or the backbone has nothing to train.
+    DivergenceError
+        If its training diverges.
 
     References
     ----------
@@ -56,7 +79,7 @@ def finetuned(task: Task, learner: Callable[[], Learner], made_of: Mapping[str, 
         try:
             trained = learner().fit(task.source.x, task.source.y, task.target.x)
         except DivergenceError as problem:
-            raise UsageError(f"extractor=finetuned, training on {task.source.name}: {problem}") from problem
+            raise DivergenceError(f"extractor=finetuned, training on {task.source.name}: {problem}") from problem
         backbone = trained.method_.network.backbone
         if next(backbone.parameters(), None) is None:
             raise UsageError(f"extractor=finetuned: backbone {made_of['backbone']['name']} has no weights to train")

@@ -32,7 +32,7 @@ from tda.data.base import Dataset
 from tda.devices import torch_device
 from tda.distances import measured
 from tda.errors import UsageError
-from tda.finetuning import finetuned
+from tda.finetuning import Untrained, finetuned
 from tda.memory import reused
 from tda.methods import Estimator
 from tda.methods.deep.source_only import SourceOnly
@@ -40,7 +40,7 @@ from tda.methods.shallow.base import Aligner
 from tda.selection import ORACLE, Judge, Selection, aligner_scores, few_labels, split
 from tda.store import Record, Store
 from tda.task import Domain, Task
-from tda.trainer import Learner, Trainer
+from tda.trainer import DivergenceError, Learner, Trainer
 
 ORACLE_FOLDS = 3
 log = logging.getLogger(__name__)
@@ -280,7 +280,10 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     shallow = config.method.run.trainer is None
     if config.extractor.trainer is not None:
         nodes = (OmegaConf.to_yaml(node, resolve=True) for node in (config.backbone, config.extractor.trainer))
-        task = tuned(task, *nodes, device, config.runtime.cache, external)
+        found = tuned(task, *nodes, device, config.runtime.cache, external)
+        if isinstance(found, DivergenceError):
+            return Untrained(found), task
+        task = found
     elif on_features(config):
         node = OmegaConf.to_yaml(config.backbone, resolve=True)
         see = partial(seen, backbone=node, device=device, cache=config.runtime.cache, external=external)
@@ -336,8 +339,8 @@ def seen(domain: Domain, backbone: str, device: str, cache: str, external: bool)
 
 
 @lru_cache(maxsize=4)
-def tuned(task: Task, backbone: str, trainer: str, device: str, cache: str, external: bool) -> Task:
-    """Return a task as a backbone shows it that was trained on its source; computed once in a process."""
+def tuned(task: Task, backbone: str, trainer: str, device: str, cache: str, external: bool) -> Task | DivergenceError:
+    """Return a task as a backbone shows it that was trained on its source, or why not; computed once in a process."""
     made_of = {"backbone": yaml.safe_load(backbone), "trainer": yaml.safe_load(trainer)}
     learner = partial(
         Learner,
@@ -346,7 +349,10 @@ def tuned(task: Task, backbone: str, trainer: str, device: str, cache: str, exte
         backbone=partial(build, made_of["backbone"], "backbone", external),
         device=device,
     )
-    return finetuned(task, learner, made_of, Path(cache))
+    try:
+        return finetuned(task, learner, made_of, Path(cache))
+    except DivergenceError as problem:
+        return problem
 
 
 @cache

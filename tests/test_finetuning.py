@@ -19,7 +19,7 @@ from tda.finetuning import finetuned
 from tda.methods.deep.source_only import SourceOnly
 from tda.store import Store
 from tda.task import Domain, Task
-from tda.trainer import Learner, Trainer
+from tda.trainer import DivergenceError, Learner, Trainer
 from tests.test_trainer import SETTINGS
 
 NODE: dict[str, Any] = {"name": "lenet", "hidden": [9]}
@@ -101,7 +101,6 @@ def pixels() -> Learner:
     ("images", "made", "message"),
     [
         (task(), pixels, "backbone lenet has no weights to train"),
-        (task(), lambda: learner(lr=1e9, steps=50), "extractor=finetuned, training on A: the loss is"),
         (replace(task(), source=Domain("A", np.zeros((3, 2)), np.arange(3))), never, "toy has features, no images"),
     ],
 )
@@ -110,6 +109,32 @@ def test_what_cannot_be_trained_is_said(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         finetuned(images, made, MADE_OF, tmp_path)
+
+
+def test_a_training_that_diverges_says_of_what(tmp_path: Path) -> None:
+    with pytest.raises(DivergenceError, match="extractor=finetuned, training on A: the loss is"):
+        finetuned(task(), lambda: learner(lr=1e9, steps=50), MADE_OF, tmp_path)
+
+
+def test_a_training_that_diverges_fails_its_cells_once_and_the_sweep_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+    fit = Learner.fit
+
+    def counted(self: Learner, *data: np.ndarray) -> Learner:
+        trained.append("once")
+        return fit(self, *data)
+
+    monkeypatch.setattr(Learner, "fit", counted)
+    typed = ["run", "method=one_nn,coral", "task=O-P", f"results={tmp_path}", *SHORT, "trainer.lr=1e12"]
+    assert main(typed) == 1
+    why = [str(record.error) for record in Store(tmp_path).all() if record.status == "failed"]
+    assert [line.partition(": the loss is")[0] for line in why] == [
+        "DivergenceError: extractor=finetuned, training on O"
+    ] * 2
+    assert trained == ["once"]
+    assert capsys.readouterr().err.count("failed: O-P") == 2
 
 
 @pytest.mark.slow
