@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from io import StringIO
@@ -54,6 +55,7 @@ def launch(plan: Sweep, cells: Sequence[Cell]) -> None:
     own = [] if share.threads is None else [f"runtime.threads={share.threads}"]
     if "progress" in master.hydra.callbacks:
         master.hydra.callbacks.progress.cells = len(cells)
+        master.hydra.callbacks.progress.swept = swept(plan.cells)
     with composer():
         HydraConfig.instance().set_config(master)
         callbacks = Callbacks(master)
@@ -74,6 +76,13 @@ def launch(plan: Sweep, cells: Sequence[Cell]) -> None:
                 with redirect_stderr(StringIO()):  # where Hydra repeats the overrides
                     _ = job.return_value  # raises what the job raised
         callbacks.on_multirun_end(config=master, config_name="config")
+
+
+def swept(cells: Sequence[Cell]) -> list[str]:
+    """Return the keys whose values tell cells apart, but for those that every line of progress has."""
+    typed = {pair for cell in cells for pair in (override.partition("=")[::2] for override in cell.overrides)}
+    several = Counter(key for key, _ in typed)
+    return sorted(key for key, values in several.items() if values > 1 and key not in ("task", "method", "seed"))
 
 
 def shared(master: DictConfig, cells: int) -> Share:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -18,10 +19,13 @@ class Progress(Callback):
     ----------
     cells : int
         Number of cells that the sweep launches.
+    swept : sequence of str
+        Keys beside task, method and seed whose values tell its cells apart.
     """
 
-    def __init__(self, *, cells: int) -> None:
+    def __init__(self, *, cells: int, swept: Sequence[str]) -> None:
         self.cells = cells
+        self.swept = swept
         self.started = time.time()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
@@ -38,8 +42,10 @@ class Progress(Callback):
         left = (time.time() - self.started) / done * (self.cells - done)
         outcome = f"{record.accuracy:6.2f} %" if record.accuracy is not None else f"FAILED: {record.error}"
         seed = "" if record.seed is None else f"seed {record.seed}"
+        typed = [o for o in config.hydra.overrides.task if o.partition("=")[0] in self.swept]
         line = f"[{done:>{len(str(self.cells))}}/{self.cells}] {record.task:<6} {record.label:<24} {seed:<7}"
-        print(f"{line} {outcome}  {record.seconds:6.1f} s   ETA {duration(left)}", file=sys.stderr, flush=True)
+        said = f"{line} {outcome}  {record.seconds:6.1f} s   ETA {duration(left):<12} {' '.join(typed)}"
+        print(said.rstrip(), file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

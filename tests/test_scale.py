@@ -235,9 +235,17 @@ def test_as_many_processes_share_a_gpu_as_are_told_to(tmp_path: Path) -> None:
 
 def test_what_a_launcher_keeps_of_a_job_is_no_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     """Hydra's launchers keep what every job returns until the last has ended, two configurations each."""
-    config = OmegaConf.create({"hydra": {"job": {"num": 0}}})
+    config = OmegaConf.create({"hydra": {"job": {"num": 0}, "overrides": {"task": []}}})
     job = JobReturn(cfg=config, hydra_cfg=config, status=JobStatus.COMPLETED)
     job.return_value = record()
-    Progress(cells=2).on_job_end(config, job)
+    Progress(cells=2, swept=[]).on_job_end(config, job)
     assert "[1/2] O-P" in capsys.readouterr().err
     assert (job.cfg, job.hydra_cfg, job.return_value) == (None, None, None)
+
+
+def test_a_line_of_progress_has_what_tells_its_cell_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = ["method=tca", "method.dim=2,3", "method.lam=0.5", "task=O-P", f"results={tmp_path}"]
+    assert main(["run", *typed]) == 0
+    lines = [line.split() for line in capsys.readouterr().err.splitlines() if line.startswith("[")]
+    assert [(line[2], line[-1]) for line in lines] == [("TCA", "method.dim=2"), ("TCA", "method.dim=3")]
+    assert not any("method.lam" in word for line in lines for word in line)
