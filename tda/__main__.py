@@ -74,22 +74,15 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     options, rest = top.parse_known_args(arguments)
     unknown = [word for word in rest if word.startswith("-") or "overrides" not in options]
     if unknown:
-        top.error(f"unrecognized arguments: {' '.join(unknown)}")
+        raise UsageError(f"unrecognized arguments: {' '.join(unknown)}; see tda {options.command} --help")
     if rest:
         options.overrides = [*options.overrides, *rest]
     return options
 
 
-class Parser(argparse.ArgumentParser):
-    """One whose errors are the command line's: one line that names the help, instead of the usage first."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
-
-
 def parser() -> argparse.ArgumentParser:
     """Return the parser of everything but the overrides of ``tda run``, which are Hydra's."""
-    from tda.commands import check, compare, data, listing, report, run, selection
+    from tda.commands import Parser, check, compare, data, listing, report, run, selection
 
     top = Parser(
         prog="tda",
@@ -103,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
               tda list methods                            what there is"""),
     )
     top.add_argument("--version", action="version", version=f"tda {__version__}")
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    commands = top.add_subparsers(required=True, dest="command", metavar="COMMAND")
     for command in (run, report, compare, selection, check, data, listing):
         command.add(commands)
     return top

@@ -400,12 +400,14 @@ def test_the_commands_of_the_readme_can_run(page: str, tmp_path: Path, monkeypat
         ("", "the following arguments are required: COMMAND; see tda --help"),
         ("sweep", "argument COMMAND: invalid choice: 'sweep' (choose from *); see tda --help"),
         ("check", "the following arguments are required: EXPERIMENT; see tda check --help"),
-        ("check quick --resultz x", "unrecognized arguments: --resultz; see tda --help"),
-        ("check quick method=tca --bar task=O-P", "unrecognized arguments: --bar; see tda --help"),
+        ("check quick --resultz x", "unrecognized arguments: --resultz; see tda check --help"),
+        ("check quick method=tca --bar task=O-P", "unrecognized arguments: --bar; see tda check --help"),
         ("data", "the following arguments are required: ACTION; see tda data --help"),
         ("list method", "argument kind: invalid choice: 'method' (choose from *); see tda list --help"),
         ("report --format docx", "argument --format: invalid choice: 'docx' (choose from *); see tda report --help"),
-        ("report method=tca", "unrecognized arguments: method=tca; see tda --help"),
+        ("run --mulitrun method=tca", "unrecognized arguments: --mulitrun; see tda run --help"),
+        ("run --cfg everything", "argument --cfg/-c: invalid choice: 'everything' (choose from *); see tda run --help"),
+        ("report method=tca", "unrecognized arguments: method=tca; see tda report --help"),
     ],
 )
 def test_usage_errors_of_the_parser_are_one_line(typed: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

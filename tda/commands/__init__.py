@@ -6,11 +6,18 @@ Each has ``add``, which adds its parser to those of the command line.
 import argparse
 import os
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from tda.errors import UsageError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose errors are the command line's: one line that names the help, instead of the usage first."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def check_readable(folder: Path) -> None:

@@ -11,7 +11,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from tda import report
-from tda.commands import Commands
+from tda.commands import Commands, Parser
 from tda.errors import UsageError
 from tda.resources import folder
 from tda.store import Record, Store, mixed
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from tda.config import by_dataset
 
-    flags = get_args_parser().parse_intermixed_args(arguments)
+    flags = Parser(prog="tda run", parents=[get_args_parser()], add_help=False).parse_intermixed_args(arguments)
     if flags.experimental_rerun:
         raise UsageError("--experimental-rerun unpickles a file, which tda never does; repeat the command instead")
     if flags.config_path or flags.config_name:
