@@ -361,7 +361,7 @@ class Sweep:
     loader : Loader
         Of the cells' configurations.
     unread : list of str
-        The overrides of trainer and classifier that no method of the sweep reads.
+        The overrides of trainer, classifier and selection that no method of the sweep reads.
 
     Raises
     ------
@@ -385,7 +385,7 @@ class Sweep:
                 task = next((str(parsed(o).value()) for o in choice if o.startswith("task=")), rows[row].task)
                 self.cells.append(rows[row].cell(choice, task))
             self.cells = part_of(self.cells, self.master.shard)
-            unread = {"trainer", "classifier"}.difference(*(row.reads for row in rows.values()))
+            unread = {"trainer", "classifier", "selection"}.difference(*(row.reads for row in rows.values()))
             self.unread = [o for o in overrides if re.split("[.=]", o)[0] in unread]
 
     def _row(self, choice: tuple[str, ...], datasets: dict[tuple[str, ...], Dataset]) -> "Row":
@@ -399,10 +399,11 @@ class Sweep:
                 check(config)
                 datasets[what] = build(config.dataset, "dataset", config.allow_external)
             method, written = config.method, OmegaConf.to_yaml(config)
+            chosen_among = method.run.trainer is not None or selected(config).judging
             return Row(
                 config.dataset.name, method.name, config.task, identity(config), method.label, method.run.baseline,
                 datasets[what], config, any(TASK_MATTERS.search(o) for o in (written, *choice)),
-                set(TAKEN.findall(written)),
+                {*TAKEN.findall(written), *(["selection"] if chosen_among else [])},
             )  # fmt: skip
 
 
@@ -431,7 +432,7 @@ class Row(NamedTuple):
     domains: Dataset
     composed: DictConfig
     task_matters: bool  # to more than the choice of the domains
-    reads: set[str]  # which of trainer and classifier the method, or what extracts its features, takes
+    reads: set[str]  # which of trainer, classifier and selection the method, or what extracts its features, takes
 
     def cell(self, choice: tuple[str, ...], task: str) -> Cell:
         """Return the cell of one task.

@@ -133,6 +133,11 @@ class TestRun:
             (["method=kliep_lr", "classifier=linear_svm"], ["classifier=linear_svm"]),
             (["method=one_nn,coral,dann", "trainer=frozen", "trainer.steps=5", "classifier=linear_svm"], []),
             (["method=one_nn", "backbone=lenet", "extractor=finetuned", "trainer.steps=5"], []),
+            (["method=one_nn,knn", "selection=dev"], ["selection=dev"]),
+            (["method=one_nn", "selection=scores"], ["selection=scores"]),
+            (["method=one_nn,coral", "selection=scores"], []),
+            (["method=one_nn,dann", "selection=dev"], []),
+            (["method=dann", "selection=last"], []),
         ],
     )
     def test_what_no_method_reads_is_said(self, typed: list[str], unread: list[str]) -> None:
