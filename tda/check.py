@@ -99,8 +99,11 @@ def verdicts(expected: pd.DataFrame, now: pd.DataFrame, wanted: Collection[tuple
         Dataset, method and task of every cell that was to be run; what is expected elsewhere is left out, averages
         over other tasks too.
     """
-    tasks = set(expected["task"]) - {AVERAGE}
-    whole = {cell[:2] for cell in wanted if tasks <= {task for *method, task in wanted if tuple(method) == cell[:2]}}
+    tasks = {dataset: set(part["task"]) - {AVERAGE} for dataset, part in expected.groupby("dataset")}
+    asked_of: dict[tuple[str, str], set[str]] = {}
+    for dataset, method, task in wanted:
+        asked_of.setdefault((dataset, method), set()).add(task)
+    whole = {method for method, found in asked_of.items() if tasks.get(method[0], set()) <= found}
     asked = set(wanted) | {(*method, AVERAGE) for method in whole}
     before = {row[: len(PLACE)]: row[len(PLACE) :] for row in expected.itertuples(index=False, name=None)}
     after = {row[: len(PLACE)]: row[len(PLACE) :] for row in now.itertuples(index=False, name=None)}

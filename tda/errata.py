@@ -43,7 +43,7 @@ def misprinted(rows: pd.DataFrame) -> Iterator[str]:
             if cell.erratum:
                 where = f"{table.dataset}, {table.label}, {table.features or 'features not said'}, {task}"
                 off = ""
-                if task == AVERAGE:
+                if task == AVERAGE and table.tasks:
                     mean = sum(table.cells[one].accuracy for one in table.tasks) / len(table.tasks)
                     off = f" (off by {cell.accuracy - mean:+.2f})"
                 yield f"**{where}**: {cell.erratum}{off}. {table.source}."

@@ -35,6 +35,6 @@ def folder(name: str) -> Path:
     )
 
 
-def config_names(group: str) -> list[str]:
-    """Return the names of the configurations of a group, ``method`` say, in alphabetical order."""
-    return sorted(path.stem for path in (folder("conf") / group).glob("*.yaml"))
+def config_names(group: str, own: Path | None = None) -> list[str]:
+    """Return the names of the configurations of a group, ``method`` say, here or in a folder of one's own, sorted."""
+    return sorted(path.stem for path in ((own or folder("conf")) / group).glob("*.yaml"))

@@ -70,6 +70,32 @@ def test_an_average_is_judged_only_with_all_its_tasks() -> None:
     assert [verdict.place[4] for verdict in found] == ["O-P", "P-O", "Avg"]
 
 
+def test_the_averages_of_each_of_several_datasets_are_judged() -> None:
+    expected = pd.concat(
+        [baseline(dataset=dataset, task=task) for dataset, one in (("a", "O-P"), ("b", "U-M")) for task in (one, "Avg")]
+    )
+    now = expected.assign(accuracy=[60.0, 20.0, 60.0, 20.0])
+    found = check.verdicts(expected, now, {("a", "dann", "O-P"), ("b", "dann", "U-M")})
+    assert [verdict.place[0] for verdict in found if verdict.state == "fell"] == ["a", "b"]
+
+
+def test_a_method_that_the_experiment_has_lost_is_missed_unless_a_part_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["check", "few", "--config-dir", str(tmp_path), "--baselines", str(tmp_path)]
+    experiment = tmp_path / "experiment" / "few.yaml"
+    experiment.parent.mkdir()
+    lines = "# @package _global_\nname: few\nhydra: {sweeper: {params: {task: O-P, method: %s}}}\n"
+    experiment.write_text(lines % "'pca,one_nn'")
+    assert main([*command, "--update"]) == 0
+    experiment.write_text(lines % "one_nn")
+    assert main(command) == 2
+    assert "not measured  digits" in capsys.readouterr().out
+    assert main([*command, "method=one_nn"]) == 0
+    assert main(["check", "fewer", *command[2:]]) == 2
+    assert "did you mean 'few'?" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_baselines_are_measured_compared_and_updated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["check", "quick", "method=pca,one_nn", "task=O-P", "--baselines", str(tmp_path)]

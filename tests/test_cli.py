@@ -367,7 +367,7 @@ def assert_can_run(arguments: list[str]) -> None:
     """Plan a `run` without running it, parse anything else."""
     if arguments[0] != "run":
         options = parsed(arguments)
-        assert arguments[0] != "check" or options.experiment in names("experiment")
+        assert arguments[0] != "check" or options.config_dir or options.experiment in names("experiment")
         return
     engines = ("hydra/launcher", "hydra.launcher")  # of extras; tests/test_launchers.py runs them
     overrides = [word for word in arguments[1:] if "=" in word and not word.startswith(engines)]

@@ -130,6 +130,23 @@ def test_transfer_is_measured_against_the_baseline_that_was_trained_the_same_way
     assert not row(table, "dann").entries["O-P"].negative
 
 
+@pytest.mark.parametrize("other", [{"backbone": {"weights": "b"}}, {"dataset": {"resize": "squash"}}])
+def test_transfer_is_not_measured_against_a_baseline_on_other_features(other: dict[str, Any]) -> None:
+    def on(config: dict[str, Any], method: str, accuracy: float) -> Record:
+        config = {"backbone": {"weights": "a"}, "dataset": {"resize": "shorter"}, **config}
+        setting = f"{method}{config}"
+        below = None if method == "source_only" else "source_only"
+        return record(key=setting, setting=setting, method=method, label=method, accuracy=accuracy, baseline=below,
+                      config=config)  # fmt: skip
+
+    (table,) = report.tables([on({}, "source_only", 80.0), on(other, "dann", 75.0)])
+    assert not row(table, "dann").entries["O-P"].negative
+    (table,) = report.tables([on({}, "source_only", 80.0), on(other, "source_only", 70.0), on(other, "dann", 75.0)])
+    assert not row(table, "dann").entries["O-P"].negative
+    (table,) = report.tables([on({}, "source_only", 80.0), on(other, "source_only", 90.0), on(other, "dann", 75.0)])
+    assert row(table, "dann").entries["O-P"].negative
+
+
 def test_transfer_is_measured_against_the_baseline_whose_iterate_was_chosen_in_the_same_way() -> None:
     def chosen(chooser: str, method: str, accuracy: float) -> Record:
         return record(

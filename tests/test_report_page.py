@@ -146,6 +146,19 @@ def test_figures_are_written_as_svg_and_png(tmp_path: Path) -> None:
     assert "target accuracy, %" in (tmp_path / "drawn" / "shapes-curve-A-B.svg").read_text(encoding="utf-8")
 
 
+def test_long_names_of_domains_have_room(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    north, south = "photographs_from_the_north", "drawings_by_children"
+    long = [
+        replace(one, task=f"{north}-{south}", source=north, target=south, key=digest(config), config=config)
+        for one in cells("DANN")
+        if one.task == "A-B"
+        for config in [one.config | {"task": f"{north}-{south}"}]
+    ]
+    stored(tmp_path, long)
+    assert main(["report", "--results", str(tmp_path), "--figures", str(tmp_path / "drawn")]) == 0
+    assert [str(one.message) for one in recwarn if "constrained_layout" in str(one.message)] == []
+
+
 def test_a_figure_says_in_words_what_it_shows(tmp_path: Path) -> None:
     (table,) = report.tables(cells("DANN"))
     drawn = {

@@ -30,6 +30,13 @@ def check_readable(folder: Path) -> None:
         raise UsageError(f"cannot read the folder {str(folder)!r}: permission denied")
 
 
+def searchpath(config_dir: str | Path) -> str:
+    """Return the override that adds a folder of one's own configurations to tda's."""
+    if not Path(config_dir).is_dir():
+        raise UsageError(f"--config-dir {config_dir}: no such folder")
+    return f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"
+
+
 def add_overrides(command: argparse.ArgumentParser) -> None:
     """Let a command take what `tda run` takes, none of it or more."""
     command.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help="as for `tda run`")

@@ -9,7 +9,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from tda import check
-from tda.commands import Commands, add_overrides
+from tda.commands import Commands, add_overrides, searchpath
 from tda.commands.run import computed
 from tda.errors import UsageError, unknown
 from tda.resources import config_names
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tda.config import Sweep
+
+NARROWING = {"dataset", "method", "task", "shard"}  # without these, a cell that the experiment has lost is missing
 
 
 def add(commands: Commands) -> None:
@@ -48,13 +50,22 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--baselines", type=Path, default=Path("results/baselines"), metavar="FOLDER", help="(default: %(default)s)"
     )
+    command.add_argument(
+        "--config-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="one's own configurations; EXPERIMENT may be of its experiment/",
+    )
     command.add_argument("--update", action="store_true", help="measure the baseline anew instead")
     command.set_defaults(call=judge)
 
 
 def judge(options: argparse.Namespace) -> int:
     """Compare or update, and return the exit code."""
-    if options.experiment not in (known := config_names("experiment")):
+    own = options.config_dir
+    added = [] if own is None else [searchpath(own)]
+    known = config_names("experiment") + ([] if own is None else config_names("experiment", own))
+    if options.experiment not in known:
         raise unknown("experiment", options.experiment, known)
     for override in options.overrides:
         if override.startswith("results="):
@@ -66,18 +77,22 @@ def judge(options: argparse.Namespace) -> int:
             f"experiment={options.experiment}",
             *([f"seed=range({check.SEEDS})"] if options.update else []),
             *options.overrides,
+            *added,
             f"results={options.results or elsewhere}",
         ]
         plans = planned(overrides)
         wanted = {cell.address[:3] for plan, _ in plans for cell in plan.cells}
         if expected is not None:
             judgeable(path, check.cells(expected), wanted, options.update)
+            if not NARROWING & {override.partition("=")[0] for override in options.overrides}:
+                wanted |= check.cells(expected)
         records = [record for plan, typed in plans for record in computed(plan, typed)]
     for record in records:
         if record.status == "failed":
             print(f"failed: {record.task} {record.label}: {record.error}")
     if options.update or expected is None:
-        command = shlex.join(["tda", "check", options.experiment, *options.overrides, "--update"])
+        where = [] if own is None else ["--config-dir", str(own)]
+        command = shlex.join(["tda", "check", options.experiment, *options.overrides, *where, "--update"])
         return update(path, expected, records, command)
     found = check.verdicts(expected, check.measured(records), wanted)
     tell(found)

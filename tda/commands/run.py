@@ -11,7 +11,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from tda import report
-from tda.commands import Commands, Parser
+from tda.commands import Commands, Parser, searchpath
 from tda.errors import UsageError
 from tda.resources import folder
 from tda.store import Record, Store, mixed
@@ -58,9 +58,7 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError("--config-path and --config-name replace tda's own configuration; add to it with --config-dir")
     overrides = list(flags.overrides)
     if flags.config_dir:
-        if not Path(flags.config_dir).is_dir():
-            raise UsageError(f"--config-dir {flags.config_dir}: no such folder")
-        overrides.append(f"hydra.searchpath=[file://{Path(flags.config_dir).resolve()}]")
+        overrides.append(searchpath(flags.config_dir))
     if flags.run:
         overrides.append("hydra.mode=RUN")
     if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:

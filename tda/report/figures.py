@@ -41,6 +41,7 @@ PANELS = 6  # tasks of which curves, confusions or features are drawn
 LINES = len(SERIES)  # methods in one set of axes
 ROWS = 60  # methods in a heat map or a bar chart
 CLASSES = 40  # in a plot of classes
+TASK = 64  # letters of a task's name
 
 
 class Shown(NamedTuple):
@@ -165,9 +166,16 @@ def heat_map(table: Table) -> Iterator[Shown]:
     low, high = np.nanmin(values), np.nanmax(values)
     shares = (values - low) / max(high - low, 1.0)
     texts = np.array([["" if np.isnan(v) else f"{v:.0f}" for v in line] for line in values])
-    figure, ax = drawn(0.62 + 0.21 * len(rows), max(WIDTH, 1.7 + 0.34 * len(columns)))
+    longest = min(max(map(len, columns)), TASK)
+    upright = longest > 12
+    figure, ax = drawn(
+        0.62 + 0.21 * len(rows) + (0.062 * longest if upright else 0), max(WIDTH, 1.7 + 0.34 * len(columns))
+    )
     tiles(ax, values, shares, texts)
-    ax.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=0 if max(map(len, columns)) < 6 else 45)
+    ax.set_xticks(
+        np.arange(len(columns)) + 0.5, [shortened(column, TASK) for column in columns],
+        rotation=90 if upright else 45 if longest > 5 else 0,
+    )  # fmt: skip
     ax.xaxis.tick_top()
     ax.set_yticks(np.arange(len(rows)) + 0.5, [shortened(names[row.setting]) for row in rows])
     yield Shown(

@@ -108,9 +108,9 @@ class Table:
 
 
 class Kind(NamedTuple):
-    """What two rows must share to be compared: the features, and how a network was trained, its seed aside."""
+    """What two rows must share to be compared: samples, features, and how a network was trained, its seed aside."""
 
-    backbone: str
+    features: str
     training: str
 
 
@@ -202,11 +202,11 @@ def accuracies(cells: pd.DataFrame, tasks: tuple[str, ...]) -> pd.DataFrame:
 def counterparts(firsts: pd.DataFrame) -> tuple[dict[str, str | None], dict[str, str | None]]:
     """Return, for each setting, its baseline and the oracle that bounds it; None where there is not just one.
 
-    Both have the same backbone and training. An oracle bounds every method; a baseline is the method that the
+    Both have the same samples, backbone and training. An oracle bounds every method; a baseline is the method that the
     record names, its iterate chosen in the same way where there are several. `firsts` holds one record of each
     setting, indexed by setting.
     """
-    kinds = {one.Index: Kind(one.backbone, training(one.config)) for one in firsts.itertuples()}
+    kinds = {one.Index: Kind(features(one.config), training(one.config)) for one in firsts.itertuples()}
     of_method: dict[tuple[Kind, str], list[str]] = {}
     oracles: dict[Kind, list[str]] = {}
     for one in firsts.itertuples():
@@ -225,6 +225,11 @@ def counterparts(firsts: pd.DataFrame) -> tuple[dict[str, str | None], dict[str,
 def only(found: list[str]) -> str | None:
     """Return the one element, or None if there is not just one."""
     return found[0] if len(found) == 1 else None
+
+
+def features(config: Mapping[str, Any]) -> str:
+    """Return what the samples are and what shows them to a method: weights, views, sizes and all."""
+    return json.dumps([config.get(key) for key in ("dataset", "backbone")], sort_keys=True)
 
 
 def training(config: Mapping[str, Any]) -> str:
