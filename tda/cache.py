@@ -11,6 +11,8 @@ from typing import Any
 
 from filelock import FileLock
 
+LEAST_ROOM = 2**16  # bytes that must be free before anything is worth computing
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -33,6 +35,13 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_room(folder: Path) -> None:
+    """Raise `OSError` unless files can be written in a folder, which is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(LEAST_ROOM))
 
 
 def built(path: Path, build: Callable[[Path], object]) -> Path:

@@ -103,7 +103,7 @@ def verdicts(expected: pd.DataFrame, now: pd.DataFrame, wanted: Collection[tuple
     asked_of: dict[tuple[str, str], set[str]] = {}
     for dataset, method, task in wanted:
         asked_of.setdefault((dataset, method), set()).add(task)
-    whole = {method for method, found in asked_of.items() if tasks.get(method[0], set()) <= found}
+    whole = {method for method, found in asked_of.items() if tasks.get(method[0]) == found}
     asked = set(wanted) | {(*method, AVERAGE) for method in whole}
     before = {row[: len(PLACE)]: row[len(PLACE) :] for row in expected.itertuples(index=False, name=None)}
     after = {row[: len(PLACE)]: row[len(PLACE) :] for row in now.itertuples(index=False, name=None)}

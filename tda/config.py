@@ -47,6 +47,7 @@ TAKEN = re.compile(r"\$\{(trainer|classifier)\}")
 NEVER_SWEPT = ("results", "name", "keep_features", "runtime", "shard", "allow_external", "trainer.seed")
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "ray_aws": "ray"}
 WRAPPING = re.compile(r"^\w+ (raised )?while resolving interpolation: ")
+NOT_CONVERTED = re.compile(r"^Error merging override (.+?); (.+?); full_key: .*$")
 OF_OMEGACONF = ("object_type=", "reference_type=", "full_key: hydra.")
 NOT_OF_A_JOB = ("help", "hydra_help", "hydra_logging", "sweeper", "launcher")
 
@@ -470,11 +471,23 @@ def part_of(cells: Sequence[Cell], shard: str) -> list[Cell]:
     return [cell for cell in cells if cell.address[-1] in own]
 
 
+def separate(overrides: Sequence[str]) -> list[list[str]]:
+    """Split a sweep over experiments, and one over datasets, into one each, since each has a grid of its own."""
+    with usage_errors(overrides), composer():
+        loader = GlobalHydra.instance().config_loader()
+        typed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        experiments = [one for o in typed if o.key_or_group == "experiment" for one in expanded(o)]
+    without_any = list(without(overrides, "experiment="))
+    return [one for experiment in experiments for one in by_dataset([experiment, *without_any])] or by_dataset(
+        overrides
+    )
+
+
 def by_dataset(overrides: Sequence[str]) -> list[list[str]]:
     """Split a sweep over datasets into one sweep each, since each has tasks of its own."""
     with usage_errors(overrides), composer():
-        rest = [o for o in overrides if not o.startswith("dataset=")]
-        return [[dataset, *rest] for dataset in axes(overrides)[1].get("dataset", [])] or [rest]
+        rest = without(overrides, "dataset=")
+        return [[dataset, *rest] for dataset in axes(overrides)[1].get("dataset", [])] or [list(rest)]
 
 
 @contextmanager
@@ -501,7 +514,7 @@ def usage_errors(overrides: Sequence[str]) -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         if isinstance(error.__cause__, UsageError):
             raise error.__cause__ from None
-        line = one_line(error)
+        line = NOT_CONVERTED.sub(r"\1: \2", one_line(error))
         if isinstance(cause := error.__cause__, OmegaConfBaseException) and "is not a ListConfig" in line:
             line = f"{cause.full_key}: expected a list, {cause.full_key}=[...]"
         known_keys(overrides)
@@ -553,6 +566,8 @@ def axes(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, list[str]]]:
             raise UsageError(f"{key} cannot be swept" + ("; sweep seed instead" if key == "trainer.seed" else ""))
         if not override.is_hydra_override():
             grid[key] = expanded(override)
+            if not grid[key]:
+                raise UsageError(f"{override.input_line} sweeps nothing; expected at least one value")
     return master, {key: grid[key] for key in sorted(grid, key=lambda key: key != "task")}
 
 
@@ -721,7 +736,7 @@ def locate(node: Mapping[str, Any], where: str, allow_external: bool) -> type:
         raise UsageError(f"{where}._target_ = {path!r} lies outside tda; add allow_external=true if you trust it")
     try:
         found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, SyntaxError, AttributeError, ValueError) as error:
         raise UsageError(f"{where}._target_ = {path!r} cannot be imported: {error}") from error
     if not isinstance(found, type) or (not found.__module__.startswith("tda.") and not allow_external):
         raise UsageError(f"{where}._target_ = {path!r} is not a class of tda")

@@ -17,8 +17,9 @@ def unknown(kind: str, given: object, choices: Iterable[str]) -> UsageError:
     'OP' is not a task of digits; did you mean 'O-P'? Choose from: O-P, O-S
     """
     names = sorted(map(str, choices))
-    near = get_close_matches(str(given), names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    folded = {name.casefold(): name for name in names}
+    near = get_close_matches(str(given).casefold(), folded, n=1, cutoff=0.5)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else "."
     article = "an" if kind[0] in "aeiou" else "a"
     return UsageError(f"{str(given)!r} is not {article} {kind}{hint} Choose from: {', '.join(names)}")
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from safetensors import SafetensorError
 from sklearn.metrics import accuracy_score, recall_score
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
@@ -92,7 +93,7 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
         torch.set_num_threads(config.runtime.threads)
     try:
         estimator, task = prepared(config, torch_device(config.runtime.device, config.runtime.per_gpu))
-    except OSError as problem:
+    except (OSError, SafetensorError) as problem:
         raise UsageError(f"cannot read or cache {config.dataset.name}: {problem}; see runtime.cache") from problem
     for domain in (task.source, task.target):
         if domain.skipped:

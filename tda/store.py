@@ -7,17 +7,15 @@ from dataclasses import asdict, dataclass, field
 from itertools import count
 from math import isclose
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from tda.cache import atomic, digest
+from tda.cache import atomic, check_room, digest
 from tda.errors import UsageError
 
 FORMAT = 3
 READABLE = (2, 3)
-LEAST_ROOM = 2**16  # bytes that must be free before a cell is worth computing
 log = logging.getLogger(__name__)
 
 
@@ -135,9 +133,7 @@ class Store:
     def check_writable(self) -> None:
         """Raise `UsageError` unless records can be written."""
         try:
-            self.records.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=self.records) as file:
-                file.write(bytes(LEAST_ROOM))
+            check_room(self.records)
         except OSError as error:
             raise UsageError(
                 f"cannot write to the results folder {str(self.results)!r}: {error.strerror}; choose another with "

@@ -70,6 +70,13 @@ def test_an_average_is_judged_only_with_all_its_tasks() -> None:
     assert [verdict.place[4] for verdict in found] == ["O-P", "P-O", "Avg"]
 
 
+def test_an_average_is_not_judged_by_one_over_fewer_tasks() -> None:
+    expected = pd.concat([baseline(), baseline(task="Avg")])
+    now = pd.concat([baseline(), baseline(task="P-O", accuracy=10.0), baseline(task="Avg", accuracy=35.0)])
+    found = check.verdicts(expected, now, {CELL, ("digits", "dann", "P-O")})
+    assert {verdict.place[4]: verdict.state for verdict in found} == {"O-P": "as expected", "P-O": "not expected"}
+
+
 def test_the_averages_of_each_of_several_datasets_are_judged() -> None:
     expected = pd.concat(
         [baseline(dataset=dataset, task=task) for dataset, one in (("a", "O-P"), ("b", "U-M")) for task in (one, "Avg")]
@@ -113,6 +120,16 @@ def test_baselines_are_measured_compared_and_updated(tmp_path: Path, capsys: pyt
     assert main([*command, "--update"]) == 0
     assert "fell" in capsys.readouterr().out
     assert main(command) == 0
+
+
+def test_where_no_baseline_can_be_written_nothing_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tda.commands.check.computed", lambda *_: pytest.fail("measured"))
+    file = tmp_path / "file"
+    file.touch()
+    assert main(["check", "quick", "method=pca", "--baselines", str(file), "--update"]) == 2
+    assert f"cannot write to '{file}': File exists; see --baselines" in capsys.readouterr().err
 
 
 def test_a_part_of_an_experiment_neither_replaces_its_baseline_nor_is_judged_by_another(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tda.__main__ import STOPS, main, parsed
-from tda.config import Sweep, by_dataset
+from tda.config import Sweep, separate
 from tda.errors import Terminated, UsageError
 from tests.conftest import names
 
@@ -206,6 +206,10 @@ MISTAKES = {
     "swept name": (["name=a,b"], r"name cannot be swept"),
     "half a batch of one": (["method=dann", "trainer.batch=3"], r"trainer\.batch=3: input should be greater than or equal to 4"),
     "lists of nothing": (["dataset=image_lists", "method=coral"], r"expected at least two domains, given none"),
+    "nothing to sweep": (["seed=range(0)"], r"seed=range\(0\) sweeps nothing; expected at least one value$"),
+    "words for a number": (["seed=1.5"], r"tda: seed=1\.5: Value '1\.5' of type 'float' could not be converted to Integer$"),
+    "small letters": (["task=o-p"], r"'o-p' is not a task of digits; did you mean 'O-P'\?"),
+    "experiment among several": (["experiment=demo,quik"], r"'quik' is not an experiment; did you mean 'quick'\?"),
     "trainer seed": (["method=dann", "trainer.seed=0,1"], r"sweep seed instead"),
     "folder in a name": (["name=../x"], r"part of file names"),
     "dataset": (["dataset=digit"], r"'digit' is not a dataset; did you mean 'digits'\?"),
@@ -371,7 +375,7 @@ def assert_can_run(arguments: list[str]) -> None:
         return
     engines = ("hydra/launcher", "hydra.launcher")  # of extras; tests/test_launchers.py runs them
     overrides = [word for word in arguments[1:] if "=" in word and not word.startswith(engines)]
-    assert all(Sweep(one).cells for one in by_dataset(overrides))
+    assert all(Sweep(one).cells for one in separate(overrides))
 
 
 @pytest.mark.parametrize("level", [[], *([name] for name in COMMANDS)])

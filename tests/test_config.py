@@ -1,10 +1,12 @@
 """Planning a sweep, and what a cell's key depends on."""
 
+from pathlib import Path
+
 import pytest
 from hydra import compose
 from omegaconf import OmegaConf
 
-from tda.config import Sweep, address, by_dataset, complete, composer, digest, identity, setting, usage_errors
+from tda.config import Sweep, address, complete, composer, digest, identity, separate, setting, usage_errors
 from tda.errors import UsageError
 
 
@@ -109,8 +111,23 @@ def test_auto_takes_the_datasets_choice_for_the_methods_half(composed: None) -> 
 
 
 def test_datasets_are_swept_one_by_one() -> None:
-    assert by_dataset(["method=tca", "dataset=digits"]) == [["dataset=digits", "method=tca"]]
-    assert by_dataset(["method=tca"]) == [["method=tca"]]
+    assert separate(["method=tca", "dataset=digits"]) == [["dataset=digits", "method=tca"]]
+    assert separate(["method=tca"]) == [["method=tca"]]
+
+
+def test_experiments_are_swept_one_by_one_each_with_its_own_methods() -> None:
+    apart = separate(["task=O-P", "experiment=demo,digits_mat", "seed=0"])
+    assert [one[0] for one in apart] == ["experiment=demo", "experiment=digits_mat"]
+    demo = {cell.address[1] for cell in Sweep(apart[0]).cells}
+    assert demo == {cell.address[1] for cell in Sweep(["experiment=demo", "task=O-P", "seed=0"]).cells}
+    assert len(demo) > 1
+
+
+def test_a_method_that_is_no_python_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half_written.py").write_text("class Mine(\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=r"'half_written\.Mine' cannot be imported: .*\(half_written\.py, line 1\)"):
+        Sweep(["method._target_=half_written.Mine", "allow_external=true", "task=O-P"])
 
 
 def test_an_external_class_needs_permission() -> None:

@@ -33,7 +33,7 @@ from tda import report
 from tda.__main__ import main
 from tda.backbones import weights
 from tda.checkpoint import Checkpoint
-from tda.config import Sweep, by_dataset
+from tda.config import Sweep, separate
 from tda.data.arrays import read as read_features
 from tda.data.images import ImageFolder, UnreadableImageError, decoded
 from tda.errors import UsageError
@@ -230,7 +230,7 @@ override = st.one_of(
 @given(st.lists(override, min_size=1, max_size=3))
 def test_overrides(overrides: list[str]) -> None:
     with scratch(), one_clear_line(UsageError):
-        for one in by_dataset(overrides):
+        for one in separate(overrides):
             Sweep(one)
 
 

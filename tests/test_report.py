@@ -147,6 +147,25 @@ def test_transfer_is_not_measured_against_a_baseline_on_other_features(other: di
     assert row(table, "dann").entries["O-P"].negative
 
 
+def test_transfer_is_measured_against_the_classifier_that_follows_an_alignment() -> None:
+    def made(method: str, accuracy: float, target: str, classifier: str | None = None) -> Record:
+        config: dict[str, Any] = {"method": {"_target_": target}}
+        if classifier:
+            config["method"]["classifier"] = {"_target_": classifier}
+        below = "one_nn" if classifier else None
+        return record(key=method, setting=method, method=method, label=method, accuracy=accuracy, baseline=below,
+                      config=config)  # fmt: skip
+
+    rows = [made("one_nn", 90.0, "OneNN"), made("svm", 20.0, "SVM"), made("coral", 30.0, "CORAL", "SVM")]
+    (table,) = report.tables(rows)
+    assert not row(table, "coral").entries["O-P"].negative
+    assert row(table, "coral").baseline == "svm"
+    (table,) = report.tables([*rows[:2], made("coral", 30.0, "CORAL", "OneNN")])
+    assert row(table, "coral").entries["O-P"].negative
+    (table,) = report.tables([rows[0], rows[2]])
+    assert row(table, "coral").baseline is None
+
+
 def test_transfer_is_measured_against_the_baseline_whose_iterate_was_chosen_in_the_same_way() -> None:
     def chosen(chooser: str, method: str, accuracy: float) -> Record:
         return record(

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from omegaconf import DictConfig
+from safetensors import SafetensorError
 
 from tda import memory, run
 from tda.config import Sweep
+from tda.data import digits
 from tda.errors import UsageError
+from tda.methods.shallow.coral import CORAL
 from tda.store import Store
 from tda.task import Domain, Task
 
@@ -132,6 +135,23 @@ def test_divergence_is_a_failed_record_that_names_the_step(tmp_path: Path) -> No
     assert "DivergenceError" in record.error
     assert " at step " in record.error
     assert Store(tmp_path).get("digits", "source_only", "P-O", record.key) == record
+
+
+def test_an_alignment_that_loses_samples_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CORAL, "align", lambda self, Xs, ys, Xt: (Xs[:5], Xt))
+    record = run.run(cell(tmp_path, "method=coral", "task=P-O"))
+    assert record.status == "failed"
+    assert "CORAL.align returned 5 source and 899 target rows; expected a row for each of 898 and 899 samples" in str(record.error)
+
+
+def test_a_cache_on_a_full_disk_is_a_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(digits, "save_file", full)
+    run.dataset.cache_clear()
+    with pytest.raises(UsageError, match=r"cannot read or cache digits: No space .*; see runtime\.cache"):
+        run.run(cell(tmp_path, "task=P-O", f"runtime.cache={tmp_path}"))
 
 
 @pytest.mark.parametrize("collapsed", [True, False])

@@ -9,6 +9,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from tda import check
+from tda.cache import check_room
 from tda.commands import Commands, add_overrides, searchpath
 from tda.commands.run import computed
 from tda.errors import UsageError, unknown
@@ -72,6 +73,11 @@ def judge(options: argparse.Namespace) -> int:
             raise UsageError(f"{override}: tda check keeps its records apart; say --results PATH to have them there")
     path = options.baselines / f"{options.experiment}.csv"
     expected = check.read(path) if path.exists() or not options.update else None
+    if options.update:
+        try:
+            check_room(options.baselines)
+        except OSError as error:
+            raise UsageError(f"cannot write to {str(options.baselines)!r}: {error.strerror}; see --baselines") from None
     with TemporaryDirectory() as elsewhere:
         overrides = [
             f"experiment={options.experiment}",
@@ -101,9 +107,9 @@ def judge(options: argparse.Namespace) -> int:
 
 def planned(overrides: list[str]) -> "list[tuple[Sweep, list[str]]]":
     """Return the sweeps of an experiment, one for each dataset, each with its overrides."""
-    from tda.config import Sweep, by_dataset
+    from tda.config import Sweep, separate
 
-    return [(Sweep(one), one) for one in by_dataset(overrides)]
+    return [(Sweep(one), one) for one in separate(overrides)]
 
 
 def judgeable(path: Path, expected: set[tuple[str, str, str]], wanted: set[tuple[str, str, str]], update: bool) -> None:

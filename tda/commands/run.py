@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run sweeps, one for each dataset, and print and write their tables."""
     from hydra._internal.utils import get_args_parser
 
-    from tda.config import by_dataset
+    from tda.config import separate
 
     flags = Parser(prog="tda run", parents=[get_args_parser()], add_help=False).parse_intermixed_args(arguments)
     if flags.experimental_rerun:
@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
         show([*flags.overrides, *(word for word in arguments if word not in flags.overrides)], overrides)
         return 0
-    return max(sweep(one) for one in by_dataset(overrides))
+    return max(sweep(one) for one in separate(overrides))
 
 
 def sweep(overrides: Sequence[str]) -> int:

@@ -73,6 +73,11 @@ class Aligner(ShallowMethod):
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
         Zs, Zt = self.aligned_ = self.align(Xs, ys, Xt)
+        if (len(Zs), len(Zt)) != (len(Xs), len(Xt)):
+            raise ValueError(
+                f"{type(self).__name__}.align returned {len(Zs)} source and {len(Zt)} target rows; expected a row for "
+                f"each of {len(Xs)} and {len(Xt)} samples"
+            )
         self.classifier_ = deepcopy(self.classifier).fit(Zs, ys, Zt, weights)
         return self
 
