@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
+PIXEL = 1e-3  # parts that miss a number of pixels by less have it
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -47,8 +48,8 @@ class CropFlip:
     """Cut a random part out of each image of a batch, scale it to `size` x `size` pixels, and mirror half of them.
 
     The part's share of the image's area is uniform in [`smallest`, `largest`], its ratio of width to height
-    log-uniform in [1 / `ratio`, `ratio`], its place uniform; a part longer than the image is cut to it.
-    ``smallest = largest = (224/256)^2, ratio = 1`` is the random crop of 224 out of 256 pixels.
+    log-uniform in [1 / `ratio`, `ratio`], its place uniform; a part longer than the image is cut to it, and one of just
+    `size` pixels is cut along them: ``smallest = largest = (224/256)^2, ratio = 1`` is the random crop of 224 of 256.
 
     Parameters
     ----------
@@ -87,11 +88,33 @@ class CropFlip:
         share = self.smallest + (self.largest - self.smallest) * area
         aspect = torch.exp(log(self.ratio) * (2 * stretch - 1))
         width, height = (share * aspect).sqrt().clamp(max=1), (share / aspect).sqrt().clamp(max=1)
-        left, top = (1 - width) * (2 * across - 1), (1 - height) * (2 * down - 1)
+        left, top = (
+            centred(part, place, side, self.size)
+            for part, place, side in zip(
+                (width, height), (across, down), (images.shape[2], images.shape[1]), strict=True
+            )
+        )
         sign = torch.where((mirror < 0.5) & self.flip, -1.0, 1.0)
         zero = torch.zeros_like(width)
         matrices = torch.stack([sign * width, zero, left, zero, height, top], dim=1).view(-1, 2, 3)
         return resampled(images, matrices, (self.size, self.size))
+
+
+def centred(part: Tensor, place: Tensor, side: int, size: int) -> Tensor:
+    """Return the centres (n,), in [-1, 1], of parts of a side at random places.
+
+    Parameters
+    ----------
+    part : Tensor
+        Shares of the side, (n,).
+    place : Tensor
+        Uniform in [0, 1), (n,): how much of the rest lies before each part.
+    side, size : int
+        Pixels of the side, and those that a part is scaled to; a part of just that many begins at a whole pixel.
+    """
+    first = (place * (side - size + 1)).floor()
+    along_pixels = (2 * first + size) / side - 1
+    return torch.where((part * side - size).abs() < PIXEL, along_pixels, (1 - part) * (2 * place - 1))
 
 
 def resampled(images: Tensor, matrices: Tensor, sides: Sequence[int]) -> Tensor:

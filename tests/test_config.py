@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from tda.config import Sweep, address, complete, composer, digest, identity, separate, setting, usage_errors
 from tda.errors import UsageError
+from tda.resources import folder
 
 
 def key(*overrides: str) -> str:
@@ -108,6 +109,35 @@ def test_auto_takes_the_datasets_choice_for_the_methods_half(composed: None) -> 
     assert complete(compose("config", ["method=tca", "task=O-P"])).backbone.name == "pixels"
     assert complete(compose("config", ["method=dann", "task=O-P"])).backbone.name == "lenet"
     assert complete(compose("config", ["method=dann", "task=O-P", "backbone=pixels"])).backbone.name == "pixels"
+
+
+@pytest.mark.parametrize("path", sorted((folder("conf") / "tuned" / "trainer").glob("*/*.yaml")), ids=lambda p: p.stem)
+def test_what_a_protocol_needs_of_a_method_is_of_both(path: Path) -> None:
+    (cell,) = Sweep([f"trainer={path.parent.name}", f"method={path.stem}", "task=O-P", "backbone=lenet"]).cells
+    node = cell.config if "@package _global_" in path.read_text() else cell.config.method
+    assert OmegaConf.merge(node, OmegaConf.load(path)) == node
+
+
+@pytest.mark.parametrize(
+    ("trainer", "method", "rate", "decay"),  # of the learning rate after half of the steps
+    [
+        ("deepda", "dann", 0.01 * (1 + 0.001 * 5000) ** -0.75, 0.001),
+        ("deepda", "dan", 0.003 * (1 + 0.0003 * 5000) ** -0.75, 0.0005),
+        ("deepda", "bnm", 0.001 * (1 + 0.0003 * 3000) ** -0.75, 0.0005),
+        ("tllib", "dann", 0.01 * (1 + 0.001 * 10000) ** -0.75, 0.001),
+        ("tllib", "jan", 0.003 * (1 + 0.0003 * 5000) ** -0.75, 0.0005),
+        ("tllib", "mdd", 0.004 * (1 + 0.0002 * 10000) ** -0.75, 0.0005),
+        ("tllib", "mcc", 0.005 * (1 + 0.001 * 10000) ** -0.75, 0.001),
+        ("cdan", "cdan_e", 0.01 * (1 + 0.001 * 50000) ** -0.75, 0.001),
+    ],
+)
+def test_protocols_anneal_as_their_code_does(trainer: str, method: str, rate: float, decay: float) -> None:
+    (cell,) = Sweep(
+        [f"trainer={trainer}", f"method={method}", "task=O-P", "backbone=resnet18", "backbone.weights=none"]
+    ).cells
+    settings = cell.config.trainer
+    assert settings.lr * (1 + settings.alpha * 0.5) ** -settings.beta == pytest.approx(rate)
+    assert settings.weight_decay == decay
 
 
 def test_datasets_are_swept_one_by_one() -> None:

@@ -213,6 +213,7 @@ class TestInput:
         x = normalised(images(2, 80, 96))
         crop = partial(torchvision.transforms.functional.center_crop, output_size=[64, 64])
         views = {
+            "whole": [torchvision.transforms.functional.resize(x, [64, 64], antialias=True)],
             "flip": [crop(x), crop(x.flip(-1))],
             "ten_crop": torchvision.transforms.functional.ten_crop(x, [64, 64]),
         }

@@ -141,7 +141,9 @@ def test_an_alignment_that_loses_samples_fails(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(CORAL, "align", lambda self, Xs, ys, Xt: (Xs[:5], Xt))
     record = run.run(cell(tmp_path, "method=coral", "task=P-O"))
     assert record.status == "failed"
-    assert "CORAL.align returned 5 source and 899 target rows; expected a row for each of 898 and 899 samples" in str(record.error)
+    assert "CORAL.align returned 5 source and 899 target rows; expected a row for each of 898 and 899 samples" in str(
+        record.error
+    )
 
 
 def test_a_cache_on_a_full_disk_is_a_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -418,6 +418,18 @@ class TestCropFlip:
         assert 0.4 < mirrored.float().mean() < 0.6
         assert (parts[:, 0, 0, 1] < parts[:, -1, 0, 1]).all()
 
+    def test_a_part_of_as_many_pixels_is_cut_along_them(self) -> None:
+        torch.manual_seed(0)
+        image = torch.randint(256, (64, 64, 3), dtype=torch.uint8)
+        parts = CropFlip(size=56, smallest=0.765625, largest=0.765625, ratio=1, flip=True)(
+            image.expand(200, -1, -1, -1)
+        )
+        cuts = image.unfold(0, 56, 1).unfold(1, 56, 1).permute(0, 1, 3, 4, 2).flatten(0, 1)  # (81, 56, 56, 3)
+        known = {cut.numpy().tobytes() for way in (cuts, cuts.flip(2)) for cut in way.contiguous()}
+        seen = {part.numpy().tobytes() for part in parts.contiguous()}
+        assert seen <= known
+        assert len(seen) > 100
+
     def test_the_whole_image_is_itself(self) -> None:
         whole = CropFlip(size=64, smallest=1.0, largest=1.0, ratio=1, flip=False)(self.ramps(2))
         assert torch.equal(whole, self.ramps(2))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 from torch import nn
 
-from tda.backbones.pretrained import ImageNetBackbone, untrained
+from tda.backbones.pretrained import ImageNetBackbone, Views, untrained
 
 
 class GoogLeNet(ImageNetBackbone):
@@ -39,7 +39,7 @@ class GoogLeNet(ImageNetBackbone):
         cache: str,
         unit_rows: bool,
         precision: Literal["fp32", "bf16"],
-        views: Literal["centre", "flip", "ten_crop"],
+        views: Views,
     ) -> None:
         def network() -> nn.Module:
             whole = untrained("googlenet", aux_logits=False, init_weights=weights == "none")

@@ -12,6 +12,8 @@ from tda.backbones.base import Backbone
 from tda.backbones.weights import Weights, load, read
 from tda.errors import UsageError
 
+Views = Literal["centre", "whole", "flip", "ten_crop"]
+
 
 class ImageNetBackbone(Backbone):
     """A torchvision network without its classifier, with the weights that a configuration names.
@@ -39,9 +41,10 @@ class ImageNetBackbone(Backbone):
     precision : {"fp32", "bf16"}
         ``bf16`` computes the features in bfloat16 by autocast, and returns them in float32. Those of ResNet-50 on 62
         photographs of Office-31 then differ by 1.4% of their 2-norm on average, 2.4% at most, in half the time.
-    views : {"centre", "flip", "ten_crop"}
-        In evaluation, features are the mean over the centre crop alone; over it and its mirror image; over the four
-        corners' and the centre's crop and their mirror images. Training always sees the centre crop.
+    views : {"centre", "whole", "flip", "ten_crop"}
+        In evaluation, features are of the centre crop alone; of the whole image scaled to `size`; the mean over the
+        centre crop and its mirror image; the mean over the four corners' and the centre's crop and their mirror images.
+        Training always sees the centre crop.
 
     Raises
     ------
@@ -68,7 +71,7 @@ class ImageNetBackbone(Backbone):
         cache: str,
         unit_rows: bool,
         precision: Literal["fp32", "bf16"],
-        views: Literal["centre", "flip", "ten_crop"],
+        views: Views,
     ) -> None:
         super().__init__(size=size, bottleneck=bottleneck, hidden=hidden, discriminator=discriminator)
         self.register_buffer("deviation", torch.tensor(self.channel_deviations))
@@ -97,10 +100,14 @@ class ImageNetBackbone(Backbone):
             sides = [round(side * self.size / short) for side in x.shape[-2:]]
             x = F.interpolate(x.float(), sides, mode="bilinear", antialias=True)
         views = "centre" if self.training else self.views
-        crops = list(corners(x, self.size)) if views == "ten_crop" else [centre(x, self.size)]
+        if views == "whole":
+            crops = [F.interpolate(x.float(), (self.size, self.size), mode="bilinear", antialias=True)]
+        else:
+            crops = list(corners(x, self.size)) if views == "ten_crop" else [centre(x, self.size)]
+        mirrored = views in ("flip", "ten_crop")
         bf16 = self.precision == "bf16"
         with torch.autocast(x.device.type, dtype=torch.bfloat16) if bf16 else nullcontext():
-            seen = [self.extract(view) for crop in crops for view in self._mirrored(crop, views != "centre")]
+            seen = [self.extract(view) for crop in crops for view in self._mirrored(crop, mirrored)]
         features = seen[0] if len(seen) == 1 else torch.stack(seen).float().mean(0)
         return features.float() if bf16 else features
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt
 from torch import nn
 
-from tda.backbones.pretrained import ImageNetBackbone, untrained
+from tda.backbones.pretrained import ImageNetBackbone, Views, untrained
 from tda.errors import UsageError
 
 
@@ -48,7 +48,7 @@ class ResNet(ImageNetBackbone):
         cache: str,
         unit_rows: bool,
         precision: Literal["fp32", "bf16"],
-        views: Literal["centre", "flip", "ten_crop"],
+        views: Views,
     ) -> None:
         def network() -> nn.Module:
             whole = untrained(f"resnet{depth}")

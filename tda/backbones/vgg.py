@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 from torch import nn
 
-from tda.backbones.pretrained import ImageNetBackbone, untrained
+from tda.backbones.pretrained import ImageNetBackbone, Views, untrained
 
 ENDS = {  # of torchvision's classifier: linear, ReLU, dropout, linear, ReLU, dropout, linear
     ("pool5", True): 0,
@@ -53,7 +53,7 @@ class VGG(ImageNetBackbone):
         cache: str,
         unit_rows: bool,
         precision: Literal["fp32", "bf16"],
-        views: Literal["centre", "flip", "ten_crop"],
+        views: Views,
     ) -> None:
         def network() -> nn.Module:
             whole = untrained(f"vgg{depth}")
