@@ -1,5 +1,6 @@
 """The one training loop, and the estimator that it makes of a deep method."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from copy import deepcopy
@@ -23,6 +24,7 @@ from tda.selection import Judge
 from tda.validators import Candidate
 
 SCORING_BATCH = 512
+log = logging.getLogger(__name__)
 
 
 class DivergenceError(RuntimeError):
@@ -243,9 +245,11 @@ class Learner:
         if self.judge is not None and self.watched is not None:
             if not self._seen or self._seen[-1][0] != self.trainer.steps:
                 self._look(self.method_, self.watched, xs, xt, self.trainer.steps)
-            for *_, weights in self._seen:
-                if weights is not None:
-                    self.method_.load_state_dict(weights)
+            chosen = [weights for *_, weights in self._seen if weights is not None]
+            if chosen:
+                self.method_.load_state_dict(chosen[-1])
+            elif self.judge.chooses:
+                log.warning("selection: what was to choose says nothing of any iterate; the last one is scored")
         return self
 
     def _watch(self, xs: Tensor, xt: Tensor, step: int) -> None:

@@ -195,6 +195,8 @@ def trcv(likelihood: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> floa
 def target_conditional(X: np.ndarray, y: np.ndarray, at: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return Pt(y|x) of a logistic regression on few labelled target samples; 0 for a class that they lack.
 
+    Of samples of one class it is 1.
+
     Parameters
     ----------
     X : ndarray of shape (m, d)
@@ -202,6 +204,8 @@ def target_conditional(X: np.ndarray, y: np.ndarray, at: np.ndarray, classes: np
     at : ndarray of shape (n, d)
         Where to evaluate it, for the class in `classes` (n,).
     """
+    if (y == y[0]).all():
+        return np.where(classes == y[0], 1.0, 0.0)
     scaler = StandardScaler().fit(X)
     fitted = LogisticRegression(max_iter=1000).fit(scaler.transform(X), y)
     P = fitted.predict_proba(scaler.transform(at))

@@ -263,6 +263,21 @@ def test_the_best_iterate_predicts_and_the_last_is_among_them(chooser: str) -> N
     assert np.mean(made.predict(Xt) == yt) > accuracies[-1] + 0.3
 
 
+def test_a_chooser_that_says_nothing_leaves_the_last_iterate_and_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(VALIDATORS, "dev", lambda candidate: float("nan"))
+    Xs, ys, Xt, _ = data()
+    made = learner(judge("dev")).fit(Xs, ys, Xt)
+    np.testing.assert_array_equal(made.predict(Xt), made.trace_[-1][1])
+    assert "says nothing of any iterate; the last one is scored" in caplog.text
+
+
+def test_few_labels_of_one_class_are_certain_of_it() -> None:
+    conditional = target_conditional(np.eye(2), np.array([3, 3]), np.ones((3, 2)), np.array([3, 7, 3]))
+    np.testing.assert_array_equal(conditional, [1.0, 0.0, 1.0])
+
+
 def test_being_judged_changes_nothing_in_training() -> None:
     Xs, ys, Xt, _ = data()
     plain = learner(None, watch_every=0).fit(Xs, ys, Xt)
