@@ -235,12 +235,31 @@ def configured(dataset: str) -> dict[str, Any]:
     UsageError
         No dataset has that name.
     """
-    path = packaged_folder("conf") / "dataset" / f"{dataset}.yaml"
-    if not path.is_file():
-        raise unknown("dataset", dataset, _stems("dataset"))
+    if dataset not in (known := _stems("dataset")):
+        raise unknown("dataset", dataset, known)
+    return _written("dataset", dataset)
+
+
+@cache
+def configured_method(dataset: str, method: str) -> dict[str, Any]:
+    """Return a method's config as it is written, with what is written for the dataset; empty for one of the user's."""
+    if method not in _stems("method"):
+        return {}
+    tuned = packaged_folder("conf") / "tuned" / dataset / f"{method}.yaml"
+    return _written("method", method) | (_written(f"tuned/{dataset}", method) if tuned.is_file() else {})
+
+
+def usual_classifier() -> str:
+    """Return the class that classifies after an alignment where nothing else is asked for."""
+    return str(_written("classifier", "one_nn")["_target_"])
+
+
+def _written(group: str, name: str) -> dict[str, Any]:
+    """Return what a config says, and what those of its group say that it takes from."""
+    path = packaged_folder("conf") / group / f"{name}.yaml"
     node: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    parents = [parent for parent in node.get("defaults", []) if parent != "_self_"]
-    return {key: value for parent in parents for key, value in configured(parent).items()} | node
+    parents = [parent for parent in node.get("defaults", []) if parent != "_self_" and not parent.startswith("/")]
+    return {key: value for parent in parents for key, value in _written(group, parent).items()} | node
 
 
 def listed_tasks(dataset: str) -> tuple[str, ...]:

@@ -12,7 +12,10 @@ import pytest
 from tda import compare, reported
 from tda.__main__ import main
 from tda.cache import digest
+from tda.config import Sweep, identity
+from tda.resources import folder
 from tda.store import Record, Store
+from tests.conftest import names
 from tests.test_reported import ROW, write
 from tests.test_store import record
 
@@ -43,6 +46,30 @@ def rows(folder: Path, *changes: dict[str, str]) -> pd.DataFrame:
 def only(made: list[compare.Comparison]) -> compare.Comparison:
     (one,) = made
     return one
+
+
+def run_with(*overrides: str) -> list[compare.Comparison]:
+    """Compare records of shallow methods, as their configurations make them, with what is reported."""
+    made = []
+    for cell in Sweep(["dataset=office_caltech10_surf", "task=C-A", *overrides]).cells:
+        dataset, method, task, key = cell.address
+        said = {"dataset": dataset, "method": method, "setting": key, "config": identity(cell.config)}
+        made.append(ours(task, 50.0, backbone="given", **said))
+    return compare.compare(made)
+
+
+def test_another_classifier_is_not_compared_and_other_parameters_are_told() -> None:
+    assert all(
+        one.unlike == ("our classifier is LinearSVM",) for one in run_with("method=jda", "classifier=linear_svm")
+    )
+    for one in run_with("method=tca", "method.dim=5"):
+        assert "our method.dim=5, its config 100" in one.caveats
+
+
+def test_no_method_differs_from_its_own_configuration() -> None:
+    written = {name: (folder("conf") / "method" / f"{name}.yaml").read_text() for name in names("method")}
+    for one in run_with("method=" + ",".join(name for name, text in written.items() if "/kind/shallow" in text)):
+        assert not [said for said in (*one.unlike, *one.caveats) if said.startswith(("our classifier", "our method"))]
 
 
 @pytest.mark.parametrize(

@@ -117,8 +117,8 @@ class Measured:
     ----------
     dataset, method : str
         Names of their configs.
-    data : dict
-        The dataset's configuration.
+    data, made_with : dict
+        The dataset's configuration; the method's, of a shallow one.
     side : Side
     accuracies : dict of str to ndarray
         Per cent by task, a place for each seed; NaN where a seed lacks the task.
@@ -129,6 +129,7 @@ class Measured:
     dataset: str
     method: str
     data: Mapping[str, Any]
+    made_with: Mapping[str, Any]
     side: Side
     accuracies: Mapping[str, np.ndarray]
     scored: Mapping[str, int]
@@ -217,8 +218,10 @@ def measured(records: Iterable[Record]) -> Iterator[dict[str, Measured]]:
                 if known:
                     reads = protocol != "last" and "oracle" in (protocol, first["protocol"])
                     side = Side(labels[name], features(first), protocol, runs, reads)
-                    data = first["config"].get("dataset") or {}
-                    one = Measured(str(dataset), first["method"], data, side, known, scored)
+                    config = first["config"]
+                    data = config.get("dataset") or {}
+                    made_with = {} if config.get("trainer") else config.get("method") or {}
+                    one = Measured(str(dataset), first["method"], data, made_with, side, known, scored)
                     protocols.setdefault(protocol, one)
             if protocols:
                 yield protocols
@@ -242,7 +245,7 @@ def beside(ours: Measured, table: Table) -> Comparison | None:
     The average is over the tasks that the row gives, or over all of the dataset where it gives the average alone.
     """
     theirs = Side(table.label, table.features, table.protocol, table.runs, table.protocol == "oracle")
-    unlike = (*unlikeness(ours.side, theirs, table.differs), *reprepared(ours))
+    unlike = (*unlikeness(ours.side, theirs, table.differs), *reprepared(ours), *reclassified(ours))
     listed = reported.listed_tasks(ours.dataset)
     given = [task for task in listed if task in table.cells]
     averaged = given or listed
@@ -263,7 +266,7 @@ def beside(ours: Measured, table: Table) -> Comparison | None:
         note=table.note,
         averaged=", ".join(over),
         unlike=unlike,
-        caveats=(*caution(ours.side, theirs), *errata),
+        caveats=(*caution(ours.side, theirs), *reset(ours), *errata),
         cells=tuple(cells),
     )
 
@@ -286,6 +289,22 @@ def reprepared(ours: Measured) -> Iterator[str]:
     for key in PREPARED:
         if key in ours.data and ours.data[key] != usual.get(key):
             yield f"our data have dataset.{key}={ours.data[key]}, its config {usual.get(key)}"
+
+
+def reclassified(ours: Measured) -> Iterator[str]:
+    """Yield the classifier that follows our alignment, where it is not 1-NN as the method's config leaves it to be."""
+    usual = reported.configured_method(ours.dataset, ours.method).get("classifier")
+    target = (ours.made_with.get("classifier") or {}).get("_target_", "")
+    if usual == "${classifier}" and target and target != reported.usual_classifier():
+        yield f"our classifier is {target.rpartition('.')[2]}"
+
+
+def reset(ours: Measured) -> Iterator[str]:
+    """Yield the parameters of our method that are not as its config has them for this dataset."""
+    for key, usual in reported.configured_method(ours.dataset, ours.method).items():
+        plain = isinstance(usual, str | int | float | list | None) and "${" not in str(usual)
+        if plain and key in ours.made_with and ours.made_with[key] != usual:
+            yield f"our method.{key}={ours.made_with[key]}, its config {usual}"
 
 
 def described(features: str) -> str:
