@@ -373,7 +373,7 @@ class Sweep:
     def __init__(self, overrides: Sequence[str]) -> None:
         with usage_errors(overrides), composer():
             self.master, grid = axes(overrides)
-            check_sweep(self.master)
+            check_sweep(self.master, grid)
             own = list(self.master.hydra.overrides.hydra)
             self.loader = Loader(GlobalHydra.instance().config_loader().get_search_path(), own)
             datasets: dict[tuple[str, ...], Dataset] = {}
@@ -408,7 +408,7 @@ class Sweep:
             )  # fmt: skip
 
 
-def check_sweep(master: DictConfig) -> None:
+def check_sweep(master: DictConfig, grid: Mapping[str, list[str]]) -> None:
     """Raise `UsageError` for what all cells have in common and no cell could be run, or be found again, with."""
     for key in NEVER_SWEPT:
         OmegaConf.select(master, key)  # raises for an interpolation that leads nowhere
@@ -416,6 +416,9 @@ def check_sweep(master: DictConfig) -> None:
         raise UsageError("results is empty; expected the folder of the records and tables")
     if master.hydra.job.chdir:
         raise UsageError("hydra.job.chdir=true would let every cell write elsewhere; leave it out, and set results=")
+    for seed in (parsed(override).value() for override in grid.get("seed", [f"seed={master.seed}"])):
+        if isinstance(seed, int) and seed < 0:
+            raise UsageError(f"seed={seed}: expected 0 or more")
     size = master.hydra.sweeper.get("max_batch_size")
     if size is not None and size < 1:
         raise UsageError(f"hydra.sweeper.max_batch_size={size}: expected at least 1 cell, or null for all")
@@ -682,6 +685,8 @@ def check(config: DictConfig) -> None:
     for name in (config.name, config.dataset.name, config.backbone.name, config.method.name):
         if not PLAIN_NAME.fullmatch(str(name)):
             raise UsageError(f"{name!r} is a part of file names; expected letters, digits and . _ + - only")
+    if "label" not in config.method:
+        raise UsageError(f"method {config.method.name}: its config has no label, which tables print; add one")
     distances.check(config.distances)
     if config.method.run.trained_on not in ("source", "target"):
         raise unknown("choice of method.run.trained_on", config.method.run.trained_on, ("source", "target"))

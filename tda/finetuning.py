@@ -82,7 +82,10 @@ def finetuned(task: Task, learner: Callable[[], Learner], made_of: Mapping[str, 
             raise DivergenceError(f"extractor=finetuned, training on {task.source.name}: {problem}") from problem
         backbone = trained.method_.network.backbone
         if next(backbone.parameters(), None) is None:
-            raise UsageError(f"extractor=finetuned: backbone {made_of['backbone']['name']} has no weights to train")
+            name = made_of["backbone"]["name"]
+            raise UsageError(
+                f"extractor=finetuned: backbone {name} has no weights to train; name one that has, resnet50"
+            )
         return {name: extracted(domain, backbone, trained.device) for name, domain in domains.items()}
 
     node = made_of["backbone"]

@@ -148,6 +148,15 @@ class TestRun:
         assert "1 cells" in capsys.readouterr().err
         assert len(records(tmp_path)) == 1
 
+    def test_a_method_without_a_label_is_one_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "method").mkdir()
+        (tmp_path / "method" / "mine.yaml").write_text(
+            "# Mine\ndefaults: [/kind/shallow@_here_, _self_]\nname: mine\nstandardise: 'no'\n"
+            "_target_: tda.methods.shallow.one_nn.OneNN\n"
+        )
+        assert main(["run", "method=mine", "task=P-O", "--config-dir", str(tmp_path), f"results={tmp_path}"]) == 2
+        assert "tda: method mine: its config has no label, which tables print; add one\n" in capsys.readouterr().err
+
     def test_config_dir_adds_methods(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "own" / "method").mkdir(parents=True)
         (tmp_path / "own" / "method" / "mine.yaml").write_text(
@@ -206,6 +215,7 @@ MISTAKES = {
     "swept name": (["name=a,b"], r"name cannot be swept"),
     "half a batch of one": (["method=dann", "trainer.batch=3"], r"trainer\.batch=3: input should be greater than or equal to 4"),
     "lists of nothing": (["dataset=image_lists", "method=coral"], r"expected at least two domains, given none"),
+    "no seed": (["seed=0,-1"], r"seed=-1: expected 0 or more$"),
     "nothing to sweep": (["seed=range(0)"], r"seed=range\(0\) sweeps nothing; expected at least one value$"),
     "words for a number": (["seed=1.5"], r"tda: seed=1\.5: Value '1\.5' of type 'float' could not be converted to Integer$"),
     "small letters": (["task=o-p"], r"'o-p' is not a task of digits; did you mean 'O-P'\?"),

@@ -67,7 +67,8 @@ def list_data(options: argparse.Namespace) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    print(f"data folder: {data} (--data PATH, or the environment's TDA_DATA)", file=sys.stderr)
+    absent = "" if data.exists() else ", which does not exist"
+    print(f"data folder: {data}{absent} (--data PATH, or the environment's TDA_DATA)", file=sys.stderr)
     return 0
 
 
