@@ -83,6 +83,31 @@ def test_domains_without_a_common_label_are_refused(tmp_path: Path) -> None:
         dataset(tmp_path, "", domains={"A": "a.npz", "B": "b.npz"}).domain("A")
 
 
+def test_classes_that_one_domain_lacks_are_told_once_for_each_task(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    np.savez(tmp_path / "a.npz", x=X, y=Y - 1)
+    np.savez(tmp_path / "b.npz", x=X, y=Y)
+    np.savez(tmp_path / "c.npz", x=X, y=np.full(7, 2))
+    domains = {name: f"{name}.npz" for name in "abc"}
+    for _ in range(2):
+        dataset(tmp_path, "", name="toy", domains=domains).task("a-b")
+    assert [record.getMessage() for record in caplog.records] == [
+        "toy a-b: a has no samples of class 3, b has no samples of class 0; "
+        "expected the same classes in both domains: see that they are labelled alike"
+    ]
+    dataset(tmp_path, "", name="toy", domains=domains).task("c-b")
+    assert "toy c-b: c has no samples of class 1, 3, c has a single class to learn from" in caplog.text
+
+
+def test_nothing_is_told_of_domains_of_the_same_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Not even where a third domain has more."""
+    for name, y in (("a", Y), ("b", Y[::-1]), ("c", Y + 1)):
+        np.savez(tmp_path / f"{name}.npz", x=X, y=y)
+    dataset(tmp_path, "", domains={name: f"{name}.npz" for name in "abc"}).task("a-b")
+    assert not caplog.records
+
+
 def test_rows_and_columns_are_scaled_as_the_published_tables_need() -> None:
     counts = np.array([[1.0, 3.0, 0.0], [2.0, 2.0, 0.0], [0.0, 5.0, 0.0]])
     shares = counts / counts.sum(axis=1, keepdims=True)

@@ -1,13 +1,19 @@
 """What every dataset offers: named domains over one set of classes, and its source -> target tasks."""
 
+import logging
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
+from textwrap import shorten
+
+import numpy as np
 
 from tda.errors import UsageError, unknown
 from tda.task import Domain, Task
+
+log = logging.getLogger(__name__)
 
 PLAIN = re.compile(r"[A-Za-z0-9_.+ ]+")
 
@@ -70,10 +76,16 @@ class Dataset(ABC):
         return source, target
 
     def task(self, task: str) -> Task:
-        """Return a task, transductive: the target's own samples are scored."""
+        """Return a task; classes that one of its domains lacks are told, once."""
         source, target = self.pair(task)
-        scored = self.domain(target)
-        return Task(self.name, self.domain(source), scored, scored, self.classes)
+        made = Task(self.name, self.domain(source), self.domain(target), self.scored(target), self.classes)
+        if told := lacks(made):
+            tell_of_lacks(self.name, task, told)
+        return made
+
+    def scored(self, name: str) -> Domain:
+        """Return what is scored of a target: its own samples, transductive."""
+        return self.domain(name)
 
     def census(self, name: str) -> Counter[str]:
         """Return the number of samples of each class of a domain."""
@@ -90,3 +102,31 @@ class Dataset(ABC):
                     yield f"{where} has {found or 'no'} samples of class {label!r}, published {expected}"
         elif published is not None and there.total() != published:
             yield f"{where} has {there.total()} samples, published {published}"
+
+
+def lacks(task: Task) -> str:
+    """Say which classes one domain of a task lacks and the other has, and whether the source has one only.
+
+    Examples
+    --------
+    >>> a, b = Domain("A", np.zeros((3, 2)), np.array([0, 0, 1])), Domain("B", np.zeros((2, 2)), np.array([1, 2]))
+    >>> lacks(Task("toy", a, b, b, ("bike", "mug", "pen")))
+    'A has no samples of class pen, B has no samples of class bike'
+    """
+    source, target = (set(np.unique(domain.y).tolist()) for domain in (task.source, task.target))
+    told = []
+    for domain, absent in ((task.source, target - source), (task.target, source - target)):
+        if absent:
+            names = ", ".join(task.classes[label] for label in sorted(absent))
+            told.append(f"{domain.name} has no samples of class {shorten(names, 100, placeholder=' ...')}")
+    if len(source) == 1:
+        told.append(f"{task.source.name} has a single class to learn from")
+    return ", ".join(told)
+
+
+@cache
+def tell_of_lacks(dataset: str, task: str, told: str) -> None:
+    """Say once what the domains of a task lack; it is scored all the same."""
+    log.warning(
+        "%s %s: %s; expected the same classes in both domains: see that they are labelled alike", dataset, task, told
+    )

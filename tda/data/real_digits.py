@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_images
 
 from tda.data.base import Dataset
 from tda.errors import UsageError, unknown
-from tda.task import Domain, Task
+from tda.task import Domain
 from tda.vision import torchvision
 
 SEED = 14097495  # of the patches of photographs
@@ -108,12 +108,9 @@ class RealDigits(Dataset):
         self.test = lru_cache(maxsize=None)(self.load_test)
         self.labels = lru_cache(maxsize=None)(lambda name, split: self._read(name, split)[1])
 
-    def task(self, task: str) -> Task:
-        """Return a task; under the full protocol the target's test set is scored."""
-        if self.sample is not None:
-            return super().task(task)
-        source, target = self.pair(task)
-        return Task(self.name, self.domain(source), self.domain(target), self.test(target), self.classes)
+    def scored(self, name: str) -> Domain:
+        """Return what is scored of a target: its test set under the full protocol."""
+        return self.test(name) if self.sample is None else super().scored(name)
 
     def load(self, name: str) -> Domain:
         """Read a domain's training set, or what is drawn from it."""
