@@ -41,6 +41,8 @@ WRITERS: dict[str, Any] = {
     "plain.csv": write_csv,
     "named.csv": lambda path: write_csv(path, "a,b,c,d,label"),
     "blank.csv": lambda path: write_csv(path, "\na,b,c,d,label"),
+    "numbered.csv": lambda path: write_csv(path, "0,1,2,3,label"),
+    "remarks.csv": lambda path: write_csv(path, "# 7 samples\n# a,b,c,d,label"),
     "a.safetensors": lambda path: save_file({"x": X, "y": Y}, path),
     "both.npz#Xt,Yt": lambda path: np.savez(path, Xs=-X, Ys=Y, Xt=X, Yt=Y),
 }
@@ -62,6 +64,19 @@ def test_every_format_is_read(tmp_path: Path, place: str) -> None:
     assert domain.y.tolist() == [0, 1, 2, 0, 1, 2, 2]
     assert domain.y.dtype == np.int64
     assert domain.fingerprint
+
+
+@pytest.mark.parametrize(("x", "y"), [(X[:1], Y[:1]), (X[:, :1], Y), (X[:, :1].T, Y)])
+def test_one_sample_and_one_feature_are_no_vectors_of_labels(tmp_path: Path, x: np.ndarray, y: np.ndarray) -> None:
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    found = read(tmp_path, "a.npz")
+    assert found.x.tolist() == x.reshape(len(y), -1).tolist()
+    assert found.y.tolist() == y.tolist()
+
+
+def test_text_beside_a_vector_of_numbers_is_passed_over(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=X, y=Y, names=np.array(["bike", "mug", "pen"]))
+    assert read(tmp_path, "a.npz").y.tolist() == Y.tolist()
 
 
 def test_labels_are_those_of_all_domains_together(tmp_path: Path) -> None:
@@ -143,19 +158,36 @@ def with_pickle(path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "write", "message"),
     [
-        ("a.npz", None, r"cannot read features from '.*a\.npz': .*No such file"),
+        ("a.npz", None, r"cannot read features from '[^']*a\.npz': No such file or directory$"),
+        ("a.safetensors", None, r"cannot read features from '[^']*a\.safetensors': No such file or directory$"),
         ("a.txt", lambda path: path.write_text("1"), r"a\.txt: expected one of \.mat, \.npz"),
         ("a.mat", lambda path: path.write_bytes(b"MATLAB 5.0 MAT-file, broken off"), "cannot read features"),
         ("a.npz", lambda path: path.write_bytes(b"PK\3\4broken"), "cannot read features"),
         ("a.npz", with_pickle, "cannot read features.*damaged, or holds Python objects, which are never read"),
         ("a.safetensors", lambda path: path.write_bytes(b"12345678{"), "cannot read features"),
-        ("a.csv", lambda path: path.write_text("1,2,x\n3,4,5\n6,y,7\n"), "cannot read features"),
-        ("a.csv", lambda path: path.write_text("1,2,0.5\n3,4,1\n"), "expected whole numbers as labels, given 0.5"),
-        ("a.csv", lambda path: path.write_text("1,nan,0\n3,4,1\n"), "a feature is not a finite number"),
+        ("a.csv", lambda path: path.write_text("1,2,0.5\n3,4,1\n"), r"labels \(the last column is the label\), given 0.5$"),
+        ("a.csv", lambda path: path.write_text("a,b,c\n1,2,0\n3,nan,1\n"), "feature 2 of sample 2, counted from 1, is nan"),
+        ("a.csv", lambda path: path.write_text("1,NA,0\n3,4,1\n"), r"a\.csv': line 1, column 2: 'NA' is not a number; fill"),
+        ("a.csv", lambda path: path.write_text("a,b,c\n\n1,2,0\n3,,1\n"), "line 4, column 2: '' is not a number; fill it in"),
+        ("a.csv", lambda path: path.write_text(",a,b,c\n0,1,2,0\n"), r"first column has no name: an index .*index=False"),
+        ("a.csv", lambda path: path.write_text(",0,1,2\n0,1,2,0\n"), r"line 1, column 1: '' is not a number; an index .*index=False"),
+        ("a.csv", lambda path: path.write_text("Class,a,b\n0,1,2\n"), "the label, and that is 'b'; move 'Class' there"),
+        ("a.csv", lambda path: path.write_text("1,2,cat\n3,4,dog\n"), "line 1, column 3: 'cat' .*last column is the label, a whole"),
+        ("a.csv", lambda path: path.write_text("a;b;c\n1;2;0\n"), "line 2, column 1: '1;2;0' .*separate the cells by commas"),
+        ("a.csv", lambda path: path.write_text("1\t2\t0\n3\t4\t1\n"), "separate the cells by commas"),
+        ("a.csv", lambda path: path.write_text("1,2,0\n# none\n3,1\n"), "line 3: expected 3 cells, .*given 2"),
+        ("a.csv", lambda path: path.write_bytes(b"gr\xf6\xdfe,b,c\n1,2,0\n"), "expected text in UTF-8, given the byte 0xf6$"),
+        ("a.csv", lambda path: path.write_text("x" * 200_000), "field larger than field limit"),
         ("a.csv", lambda path: path.write_text(""), "it holds no samples"),
         ("a.csv", lambda path: path.write_text("a,b,label\n"), "it holds no samples"),
         ("a.npz", lambda path: np.savez(path, x=X[:0], y=Y[:0]), r"expected samples, found none .* \(0, 4\)"),
-        ("x.npy", lambda path: np.save(path, X), r"name it after a #: x\.npy#labels\.npy"),
+        ("x.npy", lambda path: np.save(path, X), r"name both: 'dataset\.domains=\{A: \"x\.npy#x_labels\.npy\", \.\.\.\}'$"),
+        ("x.npy#y.npy", lambda path: np.save(path, X), r"no file '[^']*/y\.npy'; its labels are in another file; name both"),
+        ("a.npz", lambda path: np.savez(path, x=X, y=Y.astype(str)), "expected whole numbers as labels, given 1; number the classes"),
+        ("a.npz#x,y", lambda path: np.savez(path, x=X, y=np.full(7, "mug")), "as labels, given mug; .* in dataset.classes"),
+        ("a.npz", lambda path: np.savez(path, x=X, y=np.full(7, np.inf)), "expected whole numbers as labels, given inf$"),
+        ("a.npz#x,y", lambda path: np.savez(path, x=X.astype(str), y=Y), "expected numbers as features, given 0.12"),
+        ("a.npz", lambda path: np.savez(path, x=np.where(X[2, 3] == X, np.nan, X).T, y=Y), "feature 4 of sample 3, counted from 1, is nan"),
         ("a.npz", lambda path: np.savez(path, x=X, y=Y[:-1]), r"6 labels do not fit features of shape \(7, 4\)"),
         ("a.npz", lambda path: np.savez(path, x=X, z=X, y=Y), r"expected one matrix and one vector, found x \(7, 4\)"),
         ("a.npz#x,q", lambda path: np.savez(path, x=X, y=Y), "'q' is not a key of a.npz"),

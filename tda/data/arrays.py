@@ -17,7 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from sklearn.preprocessing import normalize
 
-from tda.data.base import Dataset
+from tda.data.base import Dataset, cause
 from tda.data.matlab import read_v5
 from tda.errors import UsageError, unknown
 from tda.task import Domain
@@ -25,17 +25,20 @@ from tda.task import Domain
 Arrays = Mapping[str, np.ndarray]
 UNREADABLE = (  # what the libraries below raise on a damaged file
     OSError, ValueError, LookupError, TypeError, EOFError, SyntaxError, RuntimeError, MemoryError, BadZipFile,
-    SafetensorError, TokenError, zlib.error, struct.error,
+    SafetensorError, TokenError, zlib.error, struct.error, csv.Error,
 )  # fmt: skip
+LABEL_NAMES = {"label", "y", "class", "target"}  # of a column of labels, in small letters
+INDEX = "an index is no feature; leave it out where the file is written (to_csv(index=False), row.names=FALSE)"
+NUMBER = "number the classes, and name them in dataset.classes"
 
 
 class Features(Dataset):
     """Features that were computed before, one file for each domain.
 
     A file is MATLAB (v5 or v7.3), ``.npz`` or ``.safetensors`` with a matrix of features, samples in rows or in
-    columns, and a vector of labels, found by their shapes or named after a ``#``: ``both.mat#Xs,Ys``. ``.csv`` has a
-    sample in each line, the label last, a line of names or none. ``.npy`` files come in two:
-    ``features.npy#labels.npy``.
+    columns, and a vector of labels, whole numbers, found by their shapes or named after a ``#``: ``both.mat#Xs,Ys``.
+    ``.csv`` has a sample in each line, the label last; a first line without any number, or with the name of a label
+    (`LABEL_NAMES`), names the columns. ``.npy`` files come in two: ``features.npy#labels.npy``.
 
     Parameters
     ----------
@@ -163,10 +166,10 @@ def read(root: Path, place: str) -> Samples:
     if reader is None:
         raise UsageError(f"{path}: expected one of {', '.join(READERS)}; convert it, or name another file")
     try:
-        arrays = reader(path, root / keys)
         content = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        arrays = reader(path, root / keys)
     except UNREADABLE as error:
-        why = str(error).partition("\n")[0] or type(error).__name__
+        why = cause(error)
         why = "it is damaged, or holds Python objects, which are never read" if "pickle" in why else why
         raise UsageError(f"cannot read features from {str(path)!r}: {why}") from error
     x, y = chosen(arrays, keys if "," in keys else "", path)
@@ -183,13 +186,21 @@ def chosen(arrays: Arrays, keys: str, path: Path) -> tuple[np.ndarray, np.ndarra
         if len(wanted) != 2:
             raise UsageError(f"{path}#{keys}: expected two keys, #FEATURES,LABELS; given {len(wanted)}")
         return arrays[wanted[0]], arrays[wanted[1]]
-    numeric = {key: np.asarray(a) for key, a in arrays.items() if np.asarray(a).dtype.kind in "biuf"}
-    vectors = [key for key, a in numeric.items() if a.ndim == 1 or (a.ndim == 2 and 1 in a.shape)]
+    known = {key: np.asarray(a) for key, a in arrays.items()}
+    numeric = {key: a for key, a in known.items() if a.dtype.kind in "biuf"}
     matrices = [key for key, a in numeric.items() if a.ndim == 2 and 1 not in a.shape]
+    matrices = matrices or [key for key, a in numeric.items() if a.ndim == 2]  # a single sample or feature
+    vectors = [key for key, a in numeric.items() if a.ndim == 1 or (a.ndim == 2 and 1 in a.shape)]
+    vectors = [key for key in vectors if key not in matrices] or [key for key, a in known.items() if is_text(a)]
     if len(vectors) != 1 or len(matrices) != 1:
         shapes = ", ".join(f"{key} {a.shape}" for key, a in numeric.items()) or "no numbers"
         raise UsageError(f"{path}: expected one matrix and one vector, found {shapes}; name them: {path.name}#KEY,KEY")
-    return numeric[matrices[0]], numeric[vectors[0]]
+    return known[matrices[0]], known[vectors[0]]
+
+
+def is_text(array: np.ndarray) -> bool:
+    """Return whether an array is a vector of text, as class names are."""
+    return array.ndim == 1 and array.dtype.kind in "US"
 
 
 def samples(x: np.ndarray, y: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -201,11 +212,20 @@ def samples(x: np.ndarray, y: np.ndarray, path: Path) -> tuple[np.ndarray, np.nd
         x = x.T
     if not x.size:
         raise UsageError(f"{path}: expected samples, found none (features of shape {x.shape})")
-    for what, values in (("feature", x), ("label", y)):
-        if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
-            raise UsageError(f"{path}: a {what} is not a finite number")
-    if not np.array_equal(y, np.rint(y)):
-        raise UsageError(f"{path}: expected whole numbers as labels, given {y[y != np.rint(y)][0]}")
+    if x.dtype.kind not in "biuf":
+        raise UsageError(f"{path}: expected numbers as features, given {x.flat[0]!s}")
+    if not (finite := np.isfinite(x)).all():
+        row, column = np.argwhere(~finite)[0]
+        raise UsageError(
+            f"{path}: feature {column + 1} of sample {row + 1}, counted from 1, is {x[row, column]}; "
+            "expected finite numbers: fill it in, or leave the sample out"
+        )
+    numbers = y.dtype.kind in "biuf"
+    odd = y[~np.isfinite(y) | (y != np.rint(y))] if numbers else y
+    if len(odd):
+        of_csv = " (the last column is the label)" * (path.suffix.lower() == ".csv")
+        todo = f"; {NUMBER}" * (not numbers)
+        raise UsageError(f"{path}: expected whole numbers as labels{of_csv}, given {odd[0]!s}{todo}")
     precise = x if x.dtype in (np.float32, np.float64) else x.astype(np.float64)
     return np.ascontiguousarray(precise), y.astype(np.int64)
 
@@ -227,7 +247,9 @@ def read_npz(path: Path, _: Path) -> Arrays:
 def read_npy(path: Path, labels: Path) -> Arrays:
     """Read a NumPy file of features and one of labels."""
     if not labels.is_file():
-        raise ValueError(f"its labels are in another file; name it after a #: {path.name}#labels.npy")
+        missing = "" if labels.is_dir() else f"no file {str(labels)!r}; "
+        both = f"'dataset.domains={{A: \"{path.name}#{path.stem}_labels.npy\", ...}}'"
+        raise ValueError(f"{missing}its labels are in another file; name both: {both}")
     return {
         "features": np.load(path, allow_pickle=False),
         "labels": np.load(labels, allow_pickle=False),
@@ -235,15 +257,70 @@ def read_npy(path: Path, labels: Path) -> Arrays:
 
 
 def read_csv(path: Path, _: Path) -> Arrays:
-    """Read comma-separated lines, the label last; a first line that holds no numbers names the columns."""
+    """Read comma-separated lines, the label last; the first may name the columns."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = ((number, cells) for number, cells in enumerate(csv.reader(file)) if cells)
         blank, first = next(lines, (0, []))
-        names = any(not is_number(cell) for cell in first)
-        if not first or (names and not next(lines, None)):
+        header = is_header(first)
+        if not first or (header and not next(lines, None)):
             raise ValueError("it holds no samples")
-    table = np.loadtxt(path, delimiter=",", skiprows=blank + names, ndmin=2, encoding="utf-8-sig")
+    if header:
+        check_header(first)
+    try:
+        table = np.loadtxt(path, delimiter=",", skiprows=blank + header, ndmin=2, encoding="utf-8-sig")
+    except ValueError as error:
+        raise ValueError(fault(path, blank + header) or cause(error)) from error
     return {"features": table[:, :-1], "labels": table[:, -1]}
+
+
+def is_header(cells: list[str]) -> bool:
+    """Return whether the first line names the columns: it has no number, or calls one of them the label.
+
+    Examples
+    --------
+    >>> is_header(["width", "height", "kind"]), is_header(["0", "1", "label"]), is_header(["1", "NA", "0"])
+    (True, True, False)
+    """
+    return not any(map(is_number, cells)) or any(cell.strip().lower() in LABEL_NAMES for cell in cells)
+
+
+def check_header(names: list[str]) -> None:
+    """Raise `ValueError` where the names say that a column is an index, or that the labels are not in the last."""
+    if not names[0].strip():
+        raise ValueError(f"its first column has no name: {INDEX}")
+    *others, last = (name.strip() for name in names)
+    label = next((name for name in others if name.lower() in LABEL_NAMES), None)
+    if label is not None and last.lower() not in LABEL_NAMES:
+        raise ValueError(f"the last column is the label, and that is {last!r}; move {label!r} there, or rename it")
+
+
+def fault(path: Path, skipped: int) -> str | None:
+    """Say where the lines after the first `skipped` hold anything but a table of comma-separated numbers."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        width = 0
+        lines = csv.reader((line.partition("#")[0] for line in file), quoting=csv.QUOTE_NONE)
+        for cells in lines:
+            if not cells or lines.line_num <= skipped:
+                continue
+            for column, cell in enumerate(cells, start=1):
+                if not is_number(cell):
+                    where = f"line {lines.line_num}, column {column}: {cell!r} is not a number"
+                    return where + advice(cell, first=column == 1, last=column == len(cells))
+            width = width or len(cells)
+            if len(cells) != width:
+                return f"line {lines.line_num}: expected {width} cells, as in the lines before, given {len(cells)}"
+    return None
+
+
+def advice(cell: str, *, first: bool, last: bool) -> str:
+    """Return what to do about a cell that is not a number, in the first or last column of its line or between them."""
+    if ";" in cell or "\t" in cell:
+        return "; separate the cells by commas"
+    if first and not cell.strip():
+        return f"; {INDEX}"
+    if last:
+        return f"; the last column is the label, a whole number: {NUMBER}"
+    return "; fill it in, or leave the sample out"
 
 
 def is_number(cell: str) -> bool:

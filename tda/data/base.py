@@ -130,3 +130,17 @@ def tell_of_lacks(dataset: str, task: str, told: str) -> None:
     log.warning(
         "%s %s: %s; expected the same classes in both domains: see that they are labelled alike", dataset, task, told
     )
+
+
+def cause(error: Exception) -> str:
+    """Say in one line why a file cannot be read, without its path.
+
+    Examples
+    --------
+    >>> cause(FileNotFoundError(2, "No such file or directory", "a.mat"))
+    'No such file or directory'
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return f"expected text in UTF-8, given the byte 0x{error.object[error.start]:02x}"
+    said = error.strerror if isinstance(error, OSError) else None
+    return said or str(error).partition("\n")[0] or type(error).__name__
