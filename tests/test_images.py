@@ -1,5 +1,6 @@
 """Folders and lists of images, on small trees made here, and what is wrong with them."""
 
+import hashlib
 import multiprocessing
 import os
 import shutil
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tda import cache
-from tda.data.images import ImageFolder, UnreadableImageError, decoded
+from tda.data.images import LAYOUT, ImageFolder, Listed, UnreadableImageError, decoded, fingerprint
 from tda.errors import UsageError
 from tda.vision import torchvision
 
@@ -159,6 +160,10 @@ def remove_class(root: Path) -> None:
     shutil.rmtree(root / "webcam" / "mug")
 
 
+def rename_class(root: Path) -> None:
+    (root / "webcam" / "mug").rename(root / "webcam" / "Mug")
+
+
 def remove_image(root: Path) -> None:
     (root / "webcam" / "mug" / "1.png").unlink()
 
@@ -177,10 +182,17 @@ PUBLISHED = {"A": {"bike": 3, "mug": 2}, "W": {"bike": 3, "mug": 2}}
         (
             remove_domain,
             None,
-            r"toy: no folder '.*webcam'; expected .*/\{amazon,webcam\}/<class>/\*\.jpg .*tda data fetch",
+            r"toy: no folder '.*webcam'; expected .*/\{amazon,webcam\}/<class>/\*\.jpg .*images/<class>/\*\.jpg\)$",
         ),
+        (remove_domain, PUBLISHED, r"toy: no folder '.*webcam'; expected .*; see `tda data fetch toy`$"),
         (empty_domain, None, r"toy: no images in '.*webcam'; expected"),
-        (remove_class, None, r"toy W \(webcam\) has no images of class 'mug'"),
+        (
+            remove_class,
+            None,
+            r"toy W \(webcam\) has no images of class 'mug', A has 2; expected images of every class in every domain",
+        ),
+        (rename_class, None, r"toy W \(webcam\) has no images of class 'mug', A has 2; .*, under the same names$"),
+        (remove_class, {"A": 5, "W": 3}, r"has no images of class 'mug', A has 2; see `tda data verify toy`"),
         (remove_class, PUBLISHED, r"toy W \(webcam\) has no samples of class 'mug', published 2; .*counts=null"),
         (remove_image, PUBLISHED, r"toy W \(webcam\) has 1 samples of class 'mug', published 2"),
         (remove_image, {"W": 5}, r"toy W \(webcam\) has 4 samples, published 5"),
@@ -198,6 +210,39 @@ def test_a_changed_file_is_read_again(tree: Path) -> None:
     after = dataset(tree).domain("W")
     assert before.fingerprint != after.fingerprint
     assert not np.array_equal(before.x[0], after.x[0])
+
+
+def test_the_fingerprint_of_ordinary_names(tmp_path: Path) -> None:
+    """A hash of one line for each image."""
+    image = paint(tmp_path / "bike" / "é.png")
+    status = image.stat()
+    lines = f"{LAYOUT} 16 shorter\nbike/é.png bike {status.st_size} {status.st_mtime_ns}"
+    expected = hashlib.sha256(lines.encode()).hexdigest()[:16]
+    assert fingerprint([Listed(image, "bike")], tmp_path, 16, "shorter") == expected
+
+
+def test_names_that_are_no_utf8_are_read_and_told_escaped(tree: Path) -> None:
+    shutil.copy(tree / "webcam" / "bike" / "0.png", os.fsencode(tree / "webcam" / "bike") + b"/\xff.png")
+    Path(os.fsdecode(os.fsencode(tree / "webcam" / "mug") + b"/\xfe.png")).write_bytes(b"broken")
+    domain = dataset(tree).domain("W")
+    assert domain.y.tolist() == [0, 0, 0, 0, 1, 1]
+    assert domain.skipped == ("webcam/mug/\\udcfe.png",)
+
+
+def test_list_files_may_begin_with_a_byte_order_mark(tree: Path) -> None:
+    (tree / "a.txt").write_text("amazon/images/bike/1.png 0\n", encoding="utf-8-sig")
+    lists = {"A": "a.txt"}
+    assert len(dataset(tree, lists=lists, domains=lists).listing("A")) == 1
+
+
+@pytest.mark.parametrize(("content", "why"), [(None, "No such file or directory"), (b"\xe9 0", "given the byte 0xe9")])
+def test_a_list_file_that_cannot_be_read(tree: Path, content: bytes | None, why: str) -> None:
+    if content is not None:
+        (tree / "a.txt").write_bytes(content)
+    with pytest.raises(
+        UsageError, match=rf"toy: cannot read the list file '[^']*a\.txt': [^']*{why}; expected the list"
+    ):
+        dataset(tree, lists={"A": "a.txt"}, domains={"A": "a.txt"}).listing("A")
 
 
 def test_a_second_reader_decodes_nothing(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

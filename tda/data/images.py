@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import PositiveInt
 
 from tda.cache import atomic, built
-from tda.data.base import Dataset
+from tda.data.base import Dataset, cause
 from tda.errors import UsageError, unknown
 from tda.task import Domain
 
@@ -118,10 +118,10 @@ class ImageFolder(Dataset):
             raise unknown(f"domain of {self.name}", name, self.domains)
         listing = self.listing(name)
         if differences := list(self.differences(name)):
-            raise UsageError(
-                f"{differences[0]}{' (and more)' * (len(differences) > 1)}; see `tda data verify {self.name}`"
-                + ("" if self.counts is None else ", or set dataset.counts=null to run on what is there")
-            )
+            more = " (and more)" * (len(differences) > 1)
+            published = f"see `tda data verify {self.name}`, or set dataset.counts=null to run on what is there"
+            own = "expected images of every class in every domain, under the same names"
+            raise UsageError(f"{differences[0]}{more}; {own if self.counts is None else published}")
         print_of = fingerprint(listing, self.root, self.size, self.resize)
         array = self.cache / "images" / f"{self.name}-{name}-{print_of}.npy"
         built(array, lambda path: self._decode(listing, path, array.with_suffix(".json")))
@@ -150,15 +150,14 @@ class ImageFolder(Dataset):
         folder = self.root / self.domains[name]
         inner = folder / "images" if (folder / "images").is_dir() else folder
         if not inner.is_dir():
-            raise UsageError(
-                f"{self.name}: no folder {str(folder)!r}; expected {self.tree()}; see `tda data fetch {self.name}`"
-            )
+            hint = "" if self.counts is None else f"; see `tda data fetch {self.name}`"
+            raise UsageError(f"{self.name}: no folder {str(folder)!r}; expected {self.tree()}{hint}")
         classes = [entry for entry in sorted(inner.iterdir()) if entry.is_dir() and entry.name[0] != "."]
         if self.named_classes is not None:
             known = set(self.named_classes)
             classes = [entry for entry in classes if entry.name in known]
         found = [
-            Listed(path, entry.name)
+            Listed(path, readable(entry.name))
             for entry in classes
             for path in sorted(entry.iterdir())
             if path.suffix.lower() in SUFFIXES and path.name[0] != "."
@@ -173,8 +172,14 @@ class ImageFolder(Dataset):
     def differences(self, name: str) -> Iterator[str]:
         for label in sorted(set(self.classes) - set(self.census(name))):
             if not isinstance((self.counts or {}).get(name), Mapping):
-                yield f"{self.name} {name} ({self.domains[name]}) has no images of class {label!r}"
+                yield f"{self.name} {name} ({self.domains[name]}) has no images of class {label!r}{self._had(label)}"
         yield from super().differences(name)
+
+    def _had(self, label: str) -> str:
+        """Return which domains have images of a class; nothing where the classes are named, not found."""
+        if self.named_classes is not None:
+            return ""
+        return ", " + " and ".join(f"{name} has {n}" for name in self.domains if (n := self.census(name)[label]))
 
     def tree(self) -> str:
         """Return the expected files in words."""
@@ -184,10 +189,10 @@ class ImageFolder(Dataset):
 
     def _from_list(self, path: Path) -> list[Listed]:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
-                f"{self.name}: cannot read the list file {str(path)!r}: {error}; expected {self.tree()}"
+                f"{self.name}: cannot read the list file {str(path)!r}: {cause(error)}; expected {self.tree()}"
             ) from error
         found = []
         for number, line in enumerate(lines, start=1):
@@ -213,7 +218,7 @@ class ImageFolder(Dataset):
         return found
 
     def _short(self, path: Path) -> str:
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+        return readable(str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path))
 
     def _decode(self, listing: Sequence[Listed], path: Path, skipped_path: Path) -> None:
         """Write the readable images of a listing to `path`, and the names of the others beside it."""
@@ -281,5 +286,16 @@ def fingerprint(listing: Sequence[Listed], root: Path, size: int, resize: Resize
             state = f"{status.st_size} {status.st_mtime_ns}"
         except (OSError, ValueError):  # the latter for a name that no file can have
             state = "missing"
-        parts.append(f"{os.path.relpath(path, root)} {label} {state}")
+        parts.append(f"{readable(os.path.relpath(path, root))} {label} {state}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def readable(name: str) -> str:
+    r"""Return a file's name as text that can be written; bytes that are no UTF-8 stand escaped in it.
+
+    Examples
+    --------
+    >>> print(readable("mug/é.jpg"), readable("mug/\udcff.jpg"))
+    mug/é.jpg mug/\udcff.jpg
+    """
+    return name.encode(errors="backslashreplace").decode()
