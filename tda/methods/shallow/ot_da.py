@@ -2,14 +2,16 @@
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import cache
 from typing import Annotated, NamedTuple
 
 import numpy as np
 import ot
+from numpy.polynomial import Polynomial
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq
 from scipy.sparse import coo_array, csr_array, diags_array
-from scipy.special import entr
 from sklearn.neighbors import kneighbors_graph
 
 from tda.divergences.kernels import check_affordable
@@ -18,6 +20,7 @@ from tda.methods.shallow.base import Aligner, ShallowMethod
 Share = Annotated[float, Field(ge=0, le=1)]
 PAIRS = 12  # of each row and column, among which an exact plan is first sought
 STEPS = 100_000_000  # of the network simplex, at most
+TINY = np.finfo(float).tiny
 SPARSE = 0.1  # share of entries that are not 0, below which a plan is multiplied as a sparse matrix
 
 
@@ -168,36 +171,41 @@ class GroupLassoOT(OTDA):
         g = entropic(C, self.reg)
         for _ in range(self.iterations):
             squares = class_sums(g * g, classes)
-            slope = g / np.maximum(np.sqrt(squares), np.finfo(float).tiny)[classes]
-            change = entropic(C + self.eta * slope, self.reg) - g
-            along, bend = class_sums(g * change, classes), class_sums(change * change, classes)
-            g = g + self._share(g, change, np.vdot(C, change), (squares, along, bend)) * change
+            slope = g / np.sqrt(np.maximum(squares, TINY))[classes]
+            vertex = entropic(C + self.eta * slope, self.reg)
+            mixed, squares_there = class_sums(g * vertex, classes), class_sums(vertex * vertex, classes)
+            change = vertex - g
+            rest = self._rise(float(np.vdot(C, change)), squares, mixed, squares_there)
+            g += best_share(g, change, self.reg, rest) * change
         return g
 
-    def _share(self, g: np.ndarray, change: np.ndarray, cost: float, quadratic: tuple[np.ndarray, ...]) -> float:
-        """Return the t in [0, 1] of the least objective of g + t change.
+    def _rise(
+        self, cost: float, squares: np.ndarray, mixed: np.ndarray, squares_there: np.ndarray
+    ) -> Callable[[float], float]:
+        """Return the derivative at h = g + t (v - g), by t, of <h, C> + eta sum ||.||_2.
 
-        Its cost rises by `cost` t; the squared norms are squares + 2 t along + t^2 bend, the three of `quadratic`.
+        `cost` is <v - g, C>, and the sums of g^2, g v and v^2 over each class are the rest: h^2 is of them without a
+        difference, which rounding would spoil where v is all but 0.
         """
-        squares, along, bend = quadratic
 
-        def objective(t: float) -> float:
-            norms = np.sqrt(np.maximum(squares + t * (2 * along + t * bend), 0))
-            return float(t * cost - self.reg * entr(g + t * change).sum() + self.eta * norms.sum())
+        def rise(t: float) -> float:
+            norms = np.sqrt((1 - t) ** 2 * squares + 2 * t * (1 - t) * mixed + t**2 * squares_there)
+            half = t * squares_there + (1 - 2 * t) * mixed - (1 - t) * squares
+            return cost + self.eta * float(np.sum(half / np.maximum(norms, TINY)))
 
-        return float(minimize_scalar(objective, bounds=(0, 1), method="bounded").x)
+        return rise
 
 
 class LaplacianOT(OTDA):
-    """OTDA in which neighbours of one class in the source, and neighbours in the target, stay neighbours ::
+    """OTDA by entropic transport in which neighbours of one class in the source, and those in the target, stay so ::
 
-        Omega(g) = eta ( (1 - alpha) tr(Zs'Ls Zs) / ns^2 + alpha tr(Zt'Lt Zt) / nt^2 )
+        Omega(g) = reg sum_ij g_ij log g_ij + eta ( (1 - alpha) tr(Zs'Ls Zs) / ns^2 + alpha tr(Zt'Lt Zt) / nt^2 )
         Zs = ns g Xt,   Zt = nt g'Xs                            (the barycentric maps)
 
     with L = D - W of the graph in which W_ij = 1 where one sample is among the nearest of the other; in Ls the two
-    have the same class. Found by conditional gradient, from the exact plan: each step is an exact transport. Omega
-    is quadratic, so that the best point of each line has a closed form, and its gradient is linear: that of a point
-    between two plans is between theirs, so that it is computed of exact plans only, which have few entries.
+    have the same class. Found by generalised conditional gradient: each step is an entropic transport in which the
+    second term is linear, and then an exact search along the line to its plan. The second term is quadratic, so that
+    its gradient is known all along the line from that of the line's direction.
 
     Parameters
     ----------
@@ -205,8 +213,10 @@ class LaplacianOT(OTDA):
         Learns from the moved source.
     unit_cost : bool
         Scale the features so that the mean cost is 1.
+    reg : float
+        The paper's lambda.
     eta : float
-        Weight of Omega.
+        Weight of the second term.
     alpha : float in [0, 1]
         Share of the target's graph.
     neighbours : int
@@ -214,10 +224,16 @@ class LaplacianOT(OTDA):
     iterations : int
         Steps.
 
+    Raises
+    ------
+    RuntimeError
+        Sinkhorn's iterations did not converge.
+
     References
     ----------
     N. Courty, R. Flamary, D. Tuia and A. Rakotomamonjy, "Optimal transport for domain adaptation", IEEE TPAMI 39,
-    2017, section 4.3 (OT-Laplace).
+    2017, equation 15 with the Laplacian regularisation, and Algorithm 1 (OT-Laplace). POT's `emd_laplace` leaves the
+    entropy out.
     """
 
     def __init__(
@@ -225,35 +241,39 @@ class LaplacianOT(OTDA):
         *,
         classifier: ShallowMethod,
         unit_cost: bool = True,
+        reg: PositiveFloat = 0.1,
         eta: NonNegativeFloat = 100.0,
         alpha: Share = 0.5,
         neighbours: PositiveInt = 3,
         iterations: PositiveInt = 10,
     ) -> None:
         super().__init__(classifier=classifier, unit_cost=unit_cost)
+        self.reg = reg
         self.eta = eta
         self.alpha = alpha
         self.neighbours = neighbours
         self.iterations = iterations
 
     def transport(self, Xs: np.ndarray, classes: np.ndarray, Xt: np.ndarray) -> np.ndarray:
-        C, Ks, Kt = ot.dist(Xs, Xt), Xs @ Xs.T, Xt @ Xt.T
+        Ks, Kt = Xs @ Xs.T, Xt @ Xt.T
         Ls = (1 - self.alpha) * neighbour_laplacian(Ks, self.neighbours, classes)
         Lt = self.alpha * neighbour_laplacian(Kt, self.neighbours, np.zeros(len(Xt)))
 
-        def gradient(vertex: np.ndarray) -> np.ndarray:
-            few = csr_array(vertex)
-            slope: np.ndarray = 2 * self.eta * (Ls @ (few @ Kt) + (Lt @ (few.T @ Ks)).T)
+        def gradient(g: np.ndarray) -> np.ndarray:
+            slope: np.ndarray = Ls @ times_gram(g, Xt, Kt) + (Lt @ times_gram(g.T, Xs, Ks)).T
+            slope *= 2 * self.eta
             return slope
 
-        vertex = exact(C)
-        g, slope = vertex.g, gradient(vertex.g)
+        cost = ot.dist(Xs, Xt)
+        g = entropic(cost, self.reg)
+        cost += gradient(g)
         for _ in range(self.iterations):
-            vertex = exact(C + slope, vertex)
-            change, bend = vertex.g - g, gradient(vertex.g) - slope
-            descent, curvature = -np.vdot(C + slope, change), np.vdot(change, bend)
-            share = min(descent / curvature, 1.0) if curvature > 0 else 1.0
-            g, slope = g + share * change, slope + share * bend
+            change = entropic(cost, self.reg) - g
+            bend = gradient(change)
+            rise = Polynomial([np.vdot(cost, change), np.vdot(bend, change)])
+            share = best_share(g, change, self.reg, rise)
+            g += share * change
+            cost += share * bend
         return g
 
 
@@ -268,11 +288,35 @@ def neighbour_laplacian(K: np.ndarray, neighbours: int, classes: np.ndarray) -> 
     return csr_array(diags_array(W.sum(axis=1)) - W)
 
 
+def times_gram(g: np.ndarray, X: np.ndarray, K: np.ndarray) -> np.ndarray:
+    """Return g K for g (m, n), X (n, d) and K = X X' (n, n), in the order of fewer operations."""
+    product: np.ndarray = g @ X @ X.T if 2 * X.shape[1] < len(X) else g @ K
+    return product
+
+
 def class_sums(g: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return the sums (C, nt) of the columns of g (ns, nt) over the rows of each class."""
     members = csr_array((np.ones(len(classes)), (classes, np.arange(len(classes)))))
     sums: np.ndarray = members @ g
     return sums
+
+
+def best_share(g: np.ndarray, change: np.ndarray, reg: float, rise: Callable[[float], float]) -> float:
+    """Return the t in [0, 1] of least f(t) + reg sum_ij h_ij log h_ij, h = g + t change, for f convex of slope `rise`.
+
+    It is where the slope of the whole is 0, to 1e-6: rise(t) + reg <change, log h>, as the change sums to 0.
+    """
+
+    @cache
+    def slope(t: float) -> float:
+        h = t * change
+        h += g
+        np.log(np.maximum(h, TINY, out=h), out=h)
+        return float(rise(t) + reg * np.vdot(change, h))
+
+    if slope(1.0) <= 0:
+        return 1.0
+    return float(brentq(slope, 0.0, 1.0, xtol=1e-6)) if slope(0.0) < 0 else 0.0
 
 
 class Plan(NamedTuple):
