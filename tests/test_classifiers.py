@@ -54,7 +54,7 @@ def test_weight_0_is_absence_and_weight_2_is_a_duplicate(model, columns):
 
     def decide(rows, weights=None):
         fitted = model.fit(Xs[rows], YS[rows], XT @ wide, weights)
-        seen = XT @ wide @ fitted.Xs_.T if isinstance(fitted, LinearSVM) else XT @ wide
+        seen = (XT @ wide - fitted.mean_) @ fitted.Xs_.T if isinstance(fitted, LinearSVM) else XT @ wide
         return fitted.model_.decision_function(seen)
 
     rows = np.arange(90)
@@ -73,8 +73,9 @@ def test_a_class_without_weight_is_never_predicted(model):
 def test_the_svm_minimises_its_objective():
     two = YS != 2
     X, r = XS[two], np.where(YS[two] == 0, -1, 1)
-    model = LinearSVM(C=0.3).fit(X, YS[two], XT).model_
-    w, b = model.dual_coef_[0] @ X[model.support_], model.intercept_[0]
+    fitted = LinearSVM(C=0.3).fit(X, YS[two], XT)
+    w = fitted.model_.dual_coef_[0] @ X[fitted.model_.support_]
+    b = fitted.model_.intercept_[0] - w @ fitted.mean_
 
     def objective(w, b):
         return 0.5 * w @ w + 0.3 * np.sum(np.maximum(0, 1 - r * (X @ w + b)))
@@ -82,6 +83,20 @@ def test_the_svm_minimises_its_objective():
     best = objective(w, b)
     for step in RNG.normal(size=(200, 5)) * 0.05:
         assert objective(w + step[:4], b + step[4]) > best - 1e-3
+
+
+@pytest.mark.parametrize("C", [1.0, [0.1, 1.0]], ids=["given", "chosen"])
+def test_an_offset_of_the_features_leaves_the_svm_alone(C):
+    draw = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    Xs, Xt = draw.normal(size=(40, 6)) + 0.4 * y[:, None], draw.normal(size=(500, 6)) + 0.2
+    moved = LinearSVM(C=C).fit(Xs + 1e4, y, Xt + 1e4)
+    assert moved.C_ == LinearSVM(C=C).fit(Xs, y, Xt).C_
+    plain = SVC(C=moved.C_, kernel="linear").fit(Xs, y)
+    decisions = moved.model_.decision_function((Xt + 1e4 - moved.mean_) @ moved.Xs_.T)
+    np.testing.assert_allclose(decisions, plain.decision_function(Xt), atol=1e-2)
+    clear = np.abs(decisions) > 1e-2
+    np.testing.assert_array_equal(moved.predict(Xt + 1e4)[clear], plain.predict(Xt)[clear])
 
 
 def test_the_logistic_model_is_where_its_gradient_is_zero():
