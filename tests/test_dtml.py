@@ -111,6 +111,15 @@ def test_mtlf_descends_the_objective_of_the_paper_by_turns():
     np.testing.assert_allclose(model.components_, axes @ A.T, rtol=1e-9)
 
 
+def test_a_weight_of_the_pairs_for_which_mtlf_has_no_minimum_is_refused():
+    (Xs, ys), (Xt, _) = clusters(60, 8, 0), clusters(45, 8, 1)
+    axes = joint_axes(Xs, Xt, 8)
+    pairs = contrast(Xs @ axes, ys, ULSIF(classifier=OneNN()).weigh(Xs @ axes, ys, Xt @ axes))
+    assert np.linalg.eigvalsh(np.eye(8) + 10 * pairs)[0] < -1  # a direction along which the objective falls for ever
+    with pytest.raises(ValueError, match=r"grows without end; lower beta \(given 10.0\)"):
+        MTLF(classifier=OneNN(), dim=8, beta=10.0).align(Xs, ys, Xt)
+
+
 def test_dlid_starts_at_the_source_and_ends_at_the_target():
     (Xs, ys), (Xt, _) = clusters(60, 6, 0), clusters(45, 6, 1)
     model = DLID(classifier=OneNN(), dim=2, steps=4)

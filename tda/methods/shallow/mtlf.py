@@ -7,6 +7,8 @@ from tda.methods.shallow.base import Aligner, ShallowMethod
 from tda.methods.shallow.dtml import joint_axes
 from tda.methods.shallow.ulsif import ULSIF
 
+GROWTH = 1e3  # of ||A||_F over that of the identity: more is taken for a descent without end
+
 
 class MTLF(Aligner):
     """Learn a Mahalanobis distance and the importance of each source sample together ::
@@ -48,19 +50,22 @@ class MTLF(Aligner):
     Raises
     ------
     ValueError
-        The data vary in fewer than `dim` directions, or no source sample lies near the target.
+        The data vary in fewer than `dim` directions, no source sample lies near the target, or A grows to
+        `GROWTH` times the identity's norm: `beta` leaves the objective no minimum, or `step` is too long.
 
     Notes
     -----
     The paper draws 100 pairs, keeps w near its constraints by a penalty, and estimates w0 by relative density
     ratios; here all pairs count, w is clipped at 0 and rescaled, and w0 is that of uLSIF. The authors' program
     multiplies the sign of a pair in twice, which turns the pairs of different classes into attracting ones:
-    the equations are followed.
+    the equations are followed. The defaults of `lam` and of the steps are those that its demo passes on, yet its
+    initParam overwrites them: what runs there has lam 1e4, steps of 1e-4 and 1e-5, the sum over the 100 pairs in
+    the place of the mean, and the features as they come, since the principal components are never used.
 
     References
     ----------
     Y. Xu, S. J. Pan, H. Xiong, Q. Wu, R. Luo, H. Min and H. Song, "A unified framework for metric transfer
-    learning", IEEE Transactions on Knowledge and Data Engineering 29, 2017; values as in the authors' program.
+    learning", IEEE Transactions on Knowledge and Data Engineering 29, 2017.
     """
 
     def __init__(
@@ -91,6 +96,11 @@ class MTLF(Aligner):
         prior = w = ULSIF(classifier=self.classifier, seed=self.seed).weigh(Us, ys, Xt @ axes)
         for _ in range(self.iterations):
             A = A - self.step * 2 * (A + self.beta * A @ contrast(Us, classes, w))
+            if not np.linalg.norm(A) <= GROWTH * np.sqrt(self.dim):
+                raise ValueError(
+                    f"MTLF: the metric grows without end; lower beta (given {self.beta}), step (given {self.step}) or "
+                    f"iterations (given {self.iterations})"
+                )
             slope = len(w) * pull(Us @ A.T, classes, w)
             w = np.maximum(w - self.step_weights * (2 * self.lam * (w - prior) + self.beta * slope), 0)
             w *= len(w) / w.sum()
