@@ -40,7 +40,7 @@ class ARTL(ShallowMethod):
     kernel : {"rbf", "linear"}
     gamma : float, optional
         Of exp(-gamma ||x - y||^2); None is 1 / (2 median ||x - y||^2) over both domains together. The
-        authors' is 1 / (2 m^2), with m the mean norm of a sample: 1/2 for unit rows.
+        authors' is 1 / (2 m), with m the mean norm of a sample: 1/2 for unit rows.
     sigma : float
         Weight of the norm of f.
     lam : float

@@ -29,7 +29,10 @@ class BDA(JDA):
         mu = 1 - d_M / (d_M + sum_c d_c)
 
     The C distances of classes stand against one of domains, so that mu is large where classes are many. (The
-    authors' code has the mean of d_c for the sum, and for W-BDA takes mu = 1 and weights nt_c ns / (nt ns_c).)
+    authors' code has the mean of d_c for the sum, and for W-BDA takes mu = 1 and weights nt_c ns / (nt ns_c).) Their
+    BDA.m starts each iteration from the last one's M, in which M_0 and earlier M_c decay geometrically; the later
+    BDA.py builds M_0, from the third iteration on, of the last class's vector. Accuracies of either, but for mu = 1,
+    are not of this M.
 
     For ``random`` and ``average`` the literature means the accuracy over several mu, which is no method for
     predicting. Here the embeddings of all those mu are put side by side: the squared distance of two samples, and

@@ -33,11 +33,11 @@ class DTMKL(ShallowMethod):
         Number of kernels exp(-gamma_m ||x - y||^2), gamma_m a power of 2 times 1 / (2 median ||x - y||^2), with powers
         around 0.
     C : float
-        Weight of the losses.
+        Weight of the losses; the paper's zeta, as its own C goes with the epsilon-insensitive loss.
     theta : float
         Weight of the structural risk against the distance of the domains.
     zeta : float
-        Weight of a target sample's virtual label against a source sample's label.
+        Weight of a target sample's virtual label against a source sample's label; the paper's lambda.
     steps : int
         Of the search for d, at most.
 
@@ -60,7 +60,8 @@ class DTMKL(ShallowMethod):
     References
     ----------
     L. Duan, I. W. Tsang and D. Xu, "Domain transfer multiple kernel learning", IEEE TPAMI 34, 2012, sections 3.1
-    and 3.3 (DTMKL_f).
+    and 3.3 (DTMKL_f). Which of its symbols is which follows published code by others, commented with its equations 15
+    and 16, that adds 1/zeta to the kernel's diagonal for a label and 1/(zeta lambda) for a virtual one.
     """
 
     def __init__(

@@ -27,7 +27,8 @@ class JDOT(ShallowMethod):
     Parameters
     ----------
     kernel : {"linear", "rbf"}
-        Scaled so that the mean of k(x, x) over the target is 1.
+        Scaled so that the mean of k(x, x) over the target is 1. The linear f_c has no intercept, as in the authors'
+        code: give it features whose mean is about 0.
     gamma : float, optional
         Of exp(-gamma ||x - y||^2); None is 1 / (2 median ||x - y||^2) over both domains together.
     alpha : float, optional

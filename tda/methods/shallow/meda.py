@@ -69,7 +69,8 @@ class MEDA(ARTL):
     ----------
     J. Wang, W. Feng, Y. Chen, H. Yu, M. Huang and P. S. Yu, "Visual domain adaptation with manifold embedded
     distribution alignment", ACM Multimedia 2018, equations 5 to 13 and Algorithm 1. (The authors' code takes the
-    mean of the d_c where the paper has their sum, and measures each against the target's first class.)
+    mean of the d_c where the paper has their sum. Its earlier estimate_mu.m measures each against the target's first
+    class, a later one against the class itself.)
     """
 
     def __init__(

@@ -11,7 +11,8 @@ class SDA(SA):
         Zs = Xs Ps T A,   T = Ps'Pt,   A = Es^(-1/2) Et^(1/2),   Zt = Xt Pt
 
     with Es, Et the diagonal matrices of the variances of the source and the target along their principal
-    components Ps, Pt (d, dim): the source is whitened along its axes and re-coloured with the target's.
+    components Ps, Pt (d, dim). Both factors of A act after T, along the target's axes: there the source's m-th
+    standard deviation, though it is of its own m-th axis, is divided out and the target's multiplied in.
     (Not to be confused with the stacked denoising autoencoder, also called SDA.)
 
     Parameters
