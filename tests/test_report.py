@@ -51,7 +51,7 @@ def test_means_deviations_and_averages() -> None:
         by_seed = np.mean(list(tasks.values()), axis=0)
         assert entries["Avg"].mean == pytest.approx(by_seed.mean())
         assert entries["Avg"].std == pytest.approx(by_seed.std(ddof=1))
-        assert row(table, method).seeds == 2
+        assert row(table, method).entries["Avg"].seeds == 2
 
 
 def test_marks_and_gap() -> None:
@@ -113,6 +113,13 @@ def test_the_average_is_over_the_seeds_that_have_every_task() -> None:
     (table,) = report.tables([r for r in records() if r.key != "dannB-A1"])
     assert row(table, "dann").entries["Avg"].mean == pytest.approx((70 + 59) / 2)
     assert row(table, "dann").entries["Avg"].std is None
+
+
+def test_the_seeds_are_those_behind_each_place() -> None:
+    (table,) = report.tables([r for r in records() if r.key != "dannB-A1"])
+    entries = row(table, "dann").entries
+    assert (entries["A-B"].seeds, entries["B-A"].seeds, entries["Avg"].seeds) == (2, 1, 1)
+    assert "1 or 2 seeds" in report.render([table], "text")
 
 
 def test_transfer_is_measured_against_the_baseline_that_was_trained_the_same_way() -> None:

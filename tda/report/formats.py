@@ -86,7 +86,7 @@ def aligned(lines: list[list[str]], names: int) -> list[str]:
 
 def title(table: Table) -> str:
     """Say what the numbers are: their unit, how many seeds, and what chose the iterates."""
-    counts = sorted({row.seeds for row in table.rows})
+    counts = sorted({entry.seeds for row in table.rows for entry in row.entries.values() if entry.seeds}) or [1]
     seeds = f"{' or '.join(map(str, counts))} seed{'s' if counts != [1] else ''}"
     return f"accuracy in per cent, {seeds}, selection: {', '.join(table.selections)}"
 
@@ -149,7 +149,7 @@ def csv(*tables: Table) -> str:
     lines = [
         {
             "dataset": table.dataset, "backbone": row.backbone, "method": row.label, "task": column,
-            "accuracy": entry.mean, "std": entry.std, "seeds": row.seeds, "selection": row.selection,
+            "accuracy": entry.mean, "std": entry.std, "seeds": entry.seeds, "selection": row.selection,
             "oracle": row.oracle, "failed": entry.failed, "best": entry.best, "second": entry.second,
             "negative_transfer": entry.negative, "gap_closed": row.gap if column == AVERAGE else None,
             **({name: row.distances.get(name) for name in table.distances} if column == AVERAGE else {}),

@@ -23,10 +23,11 @@ SAME = 1e-9  # points; accuracies that are nearer are equal
 
 @dataclass(frozen=True)
 class Entry:
-    """One place of the table, in per cent."""
+    """One place of the table, in per cent, and the number of seeds behind it."""
 
     mean: float | None = None
     std: float | None = None
+    seeds: int = 0
     failed: bool = False
     best: bool = False
     second: bool = False
@@ -45,8 +46,6 @@ class Row:
         The method's name, what the table prints for it, and its features.
     selection : str
         What chose the iterates that were scored.
-    seeds : int
-        Number of seeds behind each place.
     oracle : bool
         Whether target labels were used, in training or in choosing the iterate.
     entries : dict of str to Entry
@@ -64,7 +63,6 @@ class Row:
     label: str
     backbone: str
     selection: str
-    seeds: int
     oracle: bool
     entries: Mapping[str, Entry]
     distances: Mapping[str, float]
@@ -136,7 +134,7 @@ def table(dataset: str, cells: pd.DataFrame) -> Table:
     tasks = tuple(dict.fromkeys(cells["task"]))
     by_seed = accuracies(cells, tasks)
     grouped = by_seed.groupby("setting", sort=False)
-    means, spreads = grouped.mean(), grouped.std(ddof=1)
+    means, spreads, counts = grouped.mean(), grouped.std(ddof=1), grouped.count().to_dict("index")
     firsts = cells.drop_duplicates("setting").set_index("setting")
     top = means[firsts["protocol"].reindex(means.index) != "oracle"]
     best = top.max()
@@ -146,7 +144,6 @@ def table(dataset: str, cells: pd.DataFrame) -> Table:
     labels = row_labels(firsts)
     lower, upper = counterparts(firsts)
     distances = mean_distances(cells)
-    seeds = cells.groupby("setting", sort=False)["seed"].nunique().to_dict()
     rows = []
     for one in firsts.itertuples():
         setting = str(one.Index)
@@ -156,6 +153,7 @@ def table(dataset: str, cells: pd.DataFrame) -> Table:
             column: Entry(
                 mean=none_if_nan(ours[column]),
                 std=none_if_nan(std[setting][column]),
+                seeds=int(counts[setting][column]),
                 failed=(setting, column) in failed,
                 best=competes and ours[column] >= first[column] - SAME,
                 second=competes and abs(ours[column] - second[column]) < SAME,
@@ -174,7 +172,6 @@ def table(dataset: str, cells: pd.DataFrame) -> Table:
                 label=labels[setting],
                 backbone=one.backbone,
                 selection=one.selection,
-                seeds=int(seeds[setting]) or 1,
                 oracle=not competes,
                 entries=entries,
                 distances=distances.get(setting, {}),
