@@ -63,27 +63,16 @@ def add(commands: Commands) -> None:
 
 def judge(options: argparse.Namespace) -> int:
     """Compare or update, and return the exit code."""
+    check_options(options)
     own = options.config_dir
-    added = [] if own is None else [searchpath(own)]
-    known = config_names("experiment") + ([] if own is None else config_names("experiment", own))
-    if options.experiment not in known:
-        raise unknown("experiment", options.experiment, known)
-    for override in options.overrides:
-        if override.startswith("results="):
-            raise UsageError(f"{override}: tda check keeps its records apart; say --results PATH to have them there")
     path = options.baselines / f"{options.experiment}.csv"
     expected = check.read(path) if path.exists() or not options.update else None
-    if options.update:
-        try:
-            check_room(options.baselines)
-        except OSError as error:
-            raise UsageError(f"cannot write to {str(options.baselines)!r}: {error.strerror}; see --baselines") from None
     with TemporaryDirectory() as elsewhere:
         overrides = [
             f"experiment={options.experiment}",
             *([f"seed=range({check.SEEDS})"] if options.update else []),
             *options.overrides,
-            *added,
+            *([] if own is None else [searchpath(own)]),
             f"results={options.results or elsewhere}",
         ]
         plans = planned(overrides)
@@ -103,6 +92,22 @@ def judge(options: argparse.Namespace) -> int:
     found = check.verdicts(expected, check.measured(records), wanted)
     tell(found)
     return check.exit_code(found)
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Refuse, before anything is planned, what cannot be judged, and a baseline that could not be written."""
+    own = options.config_dir
+    known = config_names("experiment") + ([] if own is None else config_names("experiment", own))
+    if options.experiment not in known:
+        raise unknown("experiment", options.experiment, known)
+    for override in options.overrides:
+        if override.startswith("results="):
+            raise UsageError(f"{override}: tda check keeps its records apart; say --results PATH to have them there")
+    if options.update:
+        try:
+            check_room(options.baselines)
+        except OSError as error:
+            raise UsageError(f"cannot write to {str(options.baselines)!r}: {error.strerror}; see --baselines") from None
 
 
 def planned(overrides: list[str]) -> "list[tuple[Sweep, list[str]]]":
