@@ -105,12 +105,27 @@ def below(root: str) -> list[Path]:
 
 def folders_in(root: str) -> dict[str, str]:
     """Return the folders below `root`, by name: the domains of a folder of images."""
-    return {path.name: path.name for path in below(root) if path.is_dir()}
+    found = {path.name: path.name for path in below(root) if path.is_dir()}
+    if not found:
+        raise UsageError(f"dataset.root={root}: no folders there; expected one for each domain, <domain>/<class>/*.jpg")
+    return found
 
 
 def files_in(root: str) -> dict[str, str]:
     """Return the files of features in `root` by their name without suffix: the domains of a folder of features."""
-    return {path.stem: path.name for path in below(root) if path.is_file() and path.suffix.lower() in READERS}
+    files = [path for path in below(root) if path.is_file() and path.suffix.lower() in READERS]
+    if not files:
+        raise UsageError(
+            f"dataset.root={root}: no features there; expected one of {', '.join(READERS)} for each domain"
+        )
+    found = {path.stem: path.name for path in files}
+    for path in files:
+        if (other := found[path.stem]) != path.name:
+            raise UsageError(
+                f"dataset.root={root}: {path.name} and {other} are both domain {path.stem}; "
+                "leave one there, or name the domains in dataset.domains"
+            )
+    return found
 
 
 def every_pair(domains: Mapping[str, Any] | Sequence[str] | None) -> str:
@@ -121,11 +136,17 @@ def every_pair(domains: Mapping[str, Any] | Sequence[str] | None) -> str:
     >>> every_pair(["A", "D", "W"])
     'A-D,A-W,D-A,D-W,W-A,W-D'
     """
-    if domains is None or len(domains) < 2:
-        raise UsageError(f"expected at least two domains, given {', '.join(map(str, domains or ())) or 'none'}")
-    for domain in domains:
-        check_domain(str(domain))
-    return ",".join(f"{source}-{target}" for source, target in permutations(map(str, domains), 2))
+    names: list[str] = []
+    if isinstance(domains, Mapping | Sequence) and not isinstance(domains, str):
+        names += map(str, domains)
+    if len(names) < 2:
+        raise UsageError(
+            f"expected a mapping of at least two domains, given {', '.join(names) or domains or 'none'}; "
+            "name them: 'dataset.domains={A: ..., B: ...}', for image_lists 'dataset.lists={A: a.txt, B: b.txt}'"
+        )
+    for name in names:
+        check_domain(name)
+    return ",".join(f"{source}-{target}" for source, target in permutations(names, 2))
 
 
 for name, resolver in (("folders_in", folders_in), ("files_in", files_in), ("every_pair", every_pair)):

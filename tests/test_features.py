@@ -159,12 +159,26 @@ def test_domains_that_cannot_be_typed_are_to_be_named(tmp_path: Path, capsys: py
     assert main([*command, 'dataset.domains={A: "猫.npz", B: "狗.npz"}', "task=A-B"]) == 0
 
 
+def test_two_files_of_one_domain_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.csv", "a.npz", "b.npz"):
+        (tmp_path / name).touch()
+    command = ["run", "dataset=features", f"dataset.root={tmp_path}", f"results={tmp_path / 'r'}"]
+    assert main(command) == 2
+    assert "a.csv and a.npz are both domain a; leave one there, or name the domains" in capsys.readouterr().err
+    assert main([*command, "dataset.domains={A: a.npz, B: b.npz}"]) == 2
+    assert "cannot read features from" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["dataset=image_folder"], "dataset.root"),
         (["dataset=image_folder", "dataset.root=/nowhere"], "no such folder"),
-        (["dataset=image_folder", "dataset.root=EMPTY"], "expected at least two domains, given none"),
+        (
+            ["dataset=image_folder", "dataset.root=EMPTY"],
+            r": no folders there; expected one for each domain, <domain>/<class>",
+        ),
+        (["dataset=features", "dataset.root=EMPTY"], r": no features there; expected one of \.mat, .* for each domain"),
         (
             ["dataset=image_folder", "dataset.root=EMPTY", "dataset.domains={a-b: x, c: y}"],
             "'a-b' names a domain; expected",
