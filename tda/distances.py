@@ -2,11 +2,10 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
+from math import expm1, isfinite
 
 import numpy as np
 
-from tda.divergences.hsic import hsic
 from tda.divergences.information import gaussian_js, gaussian_kl
 from tda.divergences.mmd import mk_mmd2, mmd2
 from tda.divergences.moments import cmd, coral_distance
@@ -20,9 +19,16 @@ ANGLES = 10  # dimension of the two subspaces that are compared, less where the 
 
 
 def domain_hsic(Xs: np.ndarray, Xt: np.ndarray) -> float:
-    """Return the HSIC of the samples of both domains and which domain they are from."""
-    domain = np.repeat([0.0, 1.0], [len(Xs), len(Xt)])[:, None]
-    return hsic(np.concatenate([Xs, Xt]), domain, gamma_y=1.0)
+    r"""Return the HSIC of the samples of both domains and which domain they are from, in memory that is linear in n.
+
+    With the kernel :math:`\exp(-(a - b)^2)` of the domains 0 and 1, :math:`HLH = 2 (1 - e^{-1}) z z^\top` for the
+    centred indicator z of a domain, and :math:`z^\top K z = (n_s n_t / n)^2 \mathrm{MMD}^2`: the biased HSIC is
+
+    .. math:: 2 (1 - e^{-1}) \left(\frac{n_s n_t}{n (n - 1)}\right)^2 \mathrm{MMD}^2.
+    """
+    ns, nt = len(Xs), len(Xt)
+    share = ns * nt / ((ns + nt) * (ns + nt - 1))
+    return 2 * -expm1(-1) * share**2 * mmd2(Xs, Xt)
 
 
 def mean_angle(Xs: np.ndarray, Xt: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from tda import report
 from tda.__main__ import main
 from tda.distances import MEASURES, measured
+from tda.divergences.hsic import hsic
 from tda.divergences.information import gaussian_js, gaussian_kl
 from tda.divergences.mmd import mk_mmd2, mmd2
 from tda.divergences.moments import cmd, coral_distance
@@ -39,10 +40,9 @@ def test_no_measure_is_forgotten() -> None:
 
 
 def test_dependence_on_the_domain_is_the_discrepancy_in_another_unit() -> None:
-    """HLH is 2 (1 - exp(-1)) aa', with a the centred indicator of a domain, and a'Ka is (ns nt / n)^2 MMD^2."""
     Xs, Xt = draw(0.7)
-    unit = 2 * (1 - np.exp(-1)) * (120 * 90 / 210) ** 2 / 209**2
-    assert measured(["hsic"], Xs, Xt)["hsic"] == pytest.approx(unit * mmd2(Xs, Xt))
+    domain = np.repeat([0.0, 1.0], [120, 90])[:, None]
+    assert measured(["hsic"], Xs, Xt)["hsic"] == pytest.approx(hsic(np.concatenate([Xs, Xt]), domain, gamma_y=1.0))
 
 
 def test_the_angle_is_between_the_leading_subspaces() -> None:
