@@ -364,15 +364,18 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str | None:
-    """Return the commit of this source, with ``+`` if it has been changed since; None outside its repository."""
+    """Return the commit of this source, and ``+`` and a hash of what was changed since; None outside its repository."""
     here = Path(__file__).resolve().parent
     git = ["git", "-C", str(here.parent)]
     try:
         own = [*git, "ls-files", "--error-unmatch", "tda/run.py", "conf/config.yaml"]
         subprocess.run(own, capture_output=True, check=True)
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        changed = [*git, "status", "--porcelain", "tda", "conf"]
-        changes = subprocess.run(changed, capture_output=True, text=True, check=True).stdout
+        status, diff = [*git, "status", "--porcelain", "tda", "conf"], [*git, "diff", "HEAD", "--", "tda", "conf"]
+        changes = [
+            subprocess.run(one, capture_output=True, check=True).stdout.decode(errors="replace")
+            for one in (status, diff)
+        ]
     except (OSError, subprocess.CalledProcessError):
         return None
-    return head.stdout.strip() + ("+" if changes else "")
+    return head.stdout.strip() + (f"+{digest(changes)[:8]}" if any(changes) else "")

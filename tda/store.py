@@ -64,7 +64,7 @@ class Record:
     versions : dict of str to str
         Of Python and of the packages that compute.
     commit : str or None
-        Of this project's source, with ``+`` where files were changed since.
+        Of this project's source, with ``+`` and a hash of the changes where files were changed since.
     created : str
         UTC time, ISO 8601.
     confusion : list of (int, int, int), or None

@@ -1,5 +1,6 @@
 """One cell: scoring, the oracle's cross-fitting, failures, and that the same seed gives the same record."""
 
+import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,27 @@ def test_divergence_is_a_failed_record_that_names_the_step(tmp_path: Path) -> No
     assert "DivergenceError" in record.error
     assert " at step " in record.error
     assert Store(tmp_path).get("digits", "source_only", "P-O", record.key) == record
+
+
+def test_the_commit_tells_changes_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = [tmp_path / "tda" / "run.py", tmp_path / "conf" / "config.yaml"]
+    for source in sources:
+        source.parent.mkdir()
+        source.write_text("first\n")
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init"], ["add", "."], [*identity, "commit", "-m", "first"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True, capture_output=True)
+    monkeypatch.setattr(run, "__file__", str(sources[0]))
+    said = []
+    for change in ("first\n", "second\n", "third\n"):
+        sources[0].write_text(change)
+        run.commit.cache_clear()
+        said.append(str(run.commit()))
+    run.commit.cache_clear()
+    assert "+" not in said[0]
+    assert said[1].startswith(f"{said[0]}+")
+    assert said[2].startswith(f"{said[0]}+")
+    assert said[1] != said[2]
 
 
 def test_an_alignment_that_loses_samples_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
