@@ -1,6 +1,5 @@
 """Expected accuracies of an experiment, and whether what was measured now has fallen below them."""
 
-import shlex
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -88,7 +87,12 @@ def measured(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def verdicts(expected: pd.DataFrame, now: pd.DataFrame, wanted: Collection[tuple[str, str, str]]) -> list[Verdict]:
+def verdicts(
+    expected: pd.DataFrame,
+    now: pd.DataFrame,
+    wanted: Collection[tuple[str, str, str]],
+    lost: Collection[tuple[str, str, str]] = (),
+) -> list[Verdict]:
     """Compare what was measured with what is expected, at every place that either has.
 
     Parameters
@@ -98,13 +102,15 @@ def verdicts(expected: pd.DataFrame, now: pd.DataFrame, wanted: Collection[tuple
     wanted : collection of (str, str, str)
         Dataset, method and task of every cell that was to be run; what is expected elsewhere is left out, averages
         over other tasks too.
+    lost : collection of (str, str, str)
+        Cells that are expected and no longer run: they are missing, and so are averages over them.
     """
     tasks = {dataset: set(part["task"]) - {AVERAGE} for dataset, part in expected.groupby("dataset")}
     asked_of: dict[tuple[str, str], set[str]] = {}
     for dataset, method, task in wanted:
         asked_of.setdefault((dataset, method), set()).add(task)
     whole = {method for method, found in asked_of.items() if tasks.get(method[0]) == found}
-    asked = set(wanted) | {(*method, AVERAGE) for method in whole}
+    asked = {*wanted, *lost} | {(*method, AVERAGE) for method in whole}
     before = {row[: len(PLACE)]: row[len(PLACE) :] for row in expected.itertuples(index=False, name=None)}
     after = {row[: len(PLACE)]: row[len(PLACE) :] for row in now.itertuples(index=False, name=None)}
     found = []
@@ -148,8 +154,9 @@ def read(path: Path) -> pd.DataFrame:
         If there is none, or it is not one.
     """
     if not path.is_file():
-        command = f"tda check {path.stem} --baselines {shlex.quote(str(path.parent))} --update"
-        raise UsageError(f"{str(path)!r} does not exist; `{command}` makes it")
+        raise UsageError(
+            f"{str(path)!r} does not exist; the same command with --update makes it, --baselines finds others"
+        )
     try:
         baseline = pd.read_csv(path, comment="#", dtype=dict.fromkeys(PLACE, str), keep_default_na=False)
         baseline = baseline[COLUMNS].astype({"accuracy": float, "std": float, "seeds": int, "one_sample": float})

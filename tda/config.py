@@ -421,7 +421,8 @@ class Sweep:
                 check(config)
                 datasets[what] = build(config.dataset, "dataset", config.allow_external)
             method, written = config.method, OmegaConf.to_yaml(config)
-            chosen_among = method.run.trainer is not None or selected(config).judging
+            trained = method.run.trainer is not None and method.run.trained_on == "source"
+            chosen_among = trained or selected(config).judging
             return Row(
                 config.dataset.name, method.name, config.task, identity(config), method.label, method.run.baseline,
                 datasets[what], config, any(TASK_MATTERS.search(o) for o in (written, *choice)),
@@ -500,7 +501,8 @@ def separate(overrides: Sequence[str]) -> list[list[str]]:
     with usage_errors(overrides), composer():
         loader = GlobalHydra.instance().config_loader()
         typed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
-        experiments = [one for o in typed if o.key_or_group == "experiment" for one in expanded(o)]
+        named = [o for o in typed if o.key_or_group == "experiment"]
+        experiments = expanded(named[-1]) if named else []
     without_any = list(without(overrides, "experiment="))
     return [one for experiment in experiments for one in by_dataset([experiment, *without_any])] or by_dataset(
         overrides
@@ -527,7 +529,7 @@ def usage_errors(overrides: Sequence[str]) -> Iterator[None]:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         if group == "hydra/launcher" and name in EXTRAS:
             raise UsageError(
-                f"{group}={name} needs more than is installed: pip install 'tda[{EXTRAS[name]}]'"
+                f"{group}={name} needs more than is installed: pip install -e '.[{EXTRAS[name]}]' where tda's source is"
             ) from None
         raise unknown(group, name, error.options or []) from None
     except OverrideParseException as error:

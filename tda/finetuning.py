@@ -24,20 +24,25 @@ class Untrained:
 
     Parameters
     ----------
-    problem : DivergenceError
+    problem : str
         What became of the backbone's training.
+
+    Raises
+    ------
+    DivergenceError
+        By `fit` and `predict`.
     """
 
-    def __init__(self, problem: DivergenceError) -> None:
+    def __init__(self, problem: str) -> None:
         self.problem = problem
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> Self:
         """Raise the problem."""
-        raise self.problem
+        raise DivergenceError(self.problem)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Raise the problem."""
-        raise self.problem
+        raise DivergenceError(self.problem)
 
 
 def finetuned(task: Task, learner: Callable[[], Learner], made_of: Mapping[str, Any], cache: Path) -> Task:

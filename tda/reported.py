@@ -249,9 +249,9 @@ def configured_method(dataset: str, method: str) -> dict[str, Any]:
     return _written("method", method) | (_written(f"tuned/{dataset}", method) if tuned.is_file() else {})
 
 
-def usual_classifier() -> str:
-    """Return the class that classifies after an alignment where nothing else is asked for."""
-    return str(_written("classifier", "one_nn")["_target_"])
+def usual_classifier() -> dict[str, Any]:
+    """Return the config of what classifies after an alignment where nothing else is asked for."""
+    return _written("classifier", "one_nn")
 
 
 def _written(group: str, name: str) -> dict[str, Any]:

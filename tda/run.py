@@ -282,7 +282,7 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     if config.extractor.trainer is not None:
         nodes = (OmegaConf.to_yaml(node, resolve=True) for node in (config.backbone, config.extractor.trainer))
         found = tuned(task, *nodes, device, config.runtime.cache, external)
-        if isinstance(found, DivergenceError):
+        if isinstance(found, str):
             return Untrained(found), task
         task = found
     elif on_features(config):
@@ -340,7 +340,7 @@ def seen(domain: Domain, backbone: str, device: str, cache: str, external: bool)
 
 
 @lru_cache(maxsize=4)
-def tuned(task: Task, backbone: str, trainer: str, device: str, cache: str, external: bool) -> Task | DivergenceError:
+def tuned(task: Task, backbone: str, trainer: str, device: str, cache: str, external: bool) -> Task | str:
     """Return a task as a backbone shows it that was trained on its source, or why not; computed once in a process."""
     made_of = {"backbone": yaml.safe_load(backbone), "trainer": yaml.safe_load(trainer)}
     learner = partial(
@@ -353,7 +353,7 @@ def tuned(task: Task, backbone: str, trainer: str, device: str, cache: str, exte
     try:
         return finetuned(task, learner, made_of, Path(cache))
     except DivergenceError as problem:
-        return problem
+        return str(problem)
 
 
 @cache

@@ -42,6 +42,10 @@ WRITERS: dict[str, Any] = {
     "named.csv": lambda path: write_csv(path, "a,b,c,d,label"),
     "blank.csv": lambda path: write_csv(path, "\na,b,c,d,label"),
     "numbered.csv": lambda path: write_csv(path, "0,1,2,3,label"),
+    "quoted.csv": lambda path: path.write_text(
+        "\n".join(",".join(f'"{cell!r}"' for cell in row) for row in np.column_stack([X, Y]).tolist())
+    ),
+    "any_name.csv": lambda path: write_csv(path, "0,1,2,3,kind"),
     "remarks.csv": lambda path: write_csv(path, "# 7 samples\n# a,b,c,d,label"),
     "a.safetensors": lambda path: save_file({"x": X, "y": Y}, path),
     "both.npz#Xt,Yt": lambda path: np.savez(path, Xs=-X, Ys=Y, Xt=X, Yt=Y),
@@ -170,6 +174,12 @@ def with_pickle(path: Path) -> None:
         ("a.csv", lambda path: path.write_text("1,NA,0\n3,4,1\n"), r"a\.csv': line 1, column 2: 'NA' is not a number; fill"),
         ("a.csv", lambda path: path.write_text("a,b,c\n\n1,2,0\n3,,1\n"), "line 4, column 2: '' is not a number; fill it in"),
         ("a.csv", lambda path: path.write_text(",a,b,c\n0,1,2,0\n"), r"first column has no name: an index .*index=False"),
+        ("a.csv", lambda path: path.write_text("a,b,label\n1,10,20,0\n"), r"first column has no name: an index .*row\.names"),
+        ("a.csv", lambda path: path.write_text("a,b,c,label\n1,0\n"), "first line names 4 columns, and the next has 2 cells"),
+        ("a.csv", lambda path: path.write_text("1\n0\n"), "expected features and a label in each line"),
+        ("a.csv", lambda path: path.write_text("1 2 0\n3 4 1\n"), "separate the cells by commas"),
+        ("a.csv", lambda path: path.write_text("1,2,\n3,4,\n"), "column 3: '' .*leave out the comma at the end"),
+        ("a.csv", lambda path: path.write_text("1,2,1e19\n3,4,1\n"), r"whole numbers as labels .*, given 1e\+19"),
         ("a.csv", lambda path: path.write_text(",0,1,2\n0,1,2,0\n"), r"line 1, column 1: '' is not a number; an index .*index=False"),
         ("a.csv", lambda path: path.write_text("Class,a,b\n0,1,2\n"), "the label, and that is 'b'; move 'Class' there"),
         ("a.csv", lambda path: path.write_text("1,2,cat\n3,4,dog\n"), "line 1, column 3: 'cat' .*last column is the label, a whole"),

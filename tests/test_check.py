@@ -70,6 +70,13 @@ def test_an_average_is_judged_only_with_all_its_tasks() -> None:
     assert [verdict.place[4] for verdict in found] == ["O-P", "P-O", "Avg"]
 
 
+def test_where_an_experiment_has_lost_a_task_the_average_is_not_judged() -> None:
+    expected = pd.concat([baseline(), baseline(task="P-O"), baseline(task="Avg")])
+    now = pd.concat([baseline(), baseline(task="Avg", accuracy=10.0)])
+    found = check.verdicts(expected, now, {CELL}, lost={("digits", "dann", "P-O")})
+    assert {verdict.place[4]: verdict.state for verdict in found} == {"O-P": "as expected", "P-O": "not measured"}
+
+
 def test_an_average_is_not_judged_by_one_over_fewer_tasks() -> None:
     expected = pd.concat([baseline(), baseline(task="Avg")])
     now = pd.concat([baseline(), baseline(task="P-O", accuracy=10.0), baseline(task="Avg", accuracy=35.0)])
@@ -98,7 +105,10 @@ def test_a_method_that_the_experiment_has_lost_is_missed_unless_a_part_was_asked
     experiment.write_text(lines % "one_nn")
     assert main(command) == 2
     assert "not measured  digits" in capsys.readouterr().out
-    assert main([*command, "method=one_nn"]) == 0
+    for narrowed in ("method=one_nn", "++shard=1/1", "dataset.tasks=O-P"):
+        assert main([*command, narrowed]) == 0
+    assert main([*command, "experiment=quick"]) == 2
+    assert "tda check takes one experiment, and that is few" in capsys.readouterr().err
     assert main(["check", "fewer", *command[2:]]) == 2
     assert "did you mean 'few'?" in capsys.readouterr().err
 

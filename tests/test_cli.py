@@ -220,6 +220,11 @@ MISTAKES = {
     "nothing to sweep": (["seed=range(0)"], r"seed=range\(0\) sweeps nothing; expected at least one value$"),
     "words for a number": (["seed=1.5"], r"tda: seed=1\.5: Value '1\.5' of type 'float' could not be converted to Integer$"),
     "small letters": (["task=o-p"], r"'o-p' is not a task of digits; did you mean 'O-P'\?"),
+    "one table of two experiments": (
+        ["experiment=demo,quick", "name=mine", "task=O-P"],
+        r"tda: 2 sweeps would write one table, mine: leave out name=mine, or run them apart$",
+    ),
+    "an experiment that cannot be planned": (["experiment=demo,digits_mat", "task=O-P"], r"'O-P' is not a task of mnist_usps_mat"),
     "experiment among several": (["experiment=demo,quik"], r"'quik' is not an experiment; did you mean 'quick'\?"),
     "trainer seed": (["method=dann", "trainer.seed=0,1"], r"sweep seed instead"),
     "folder in a name": (["name=../x"], r"part of file names"),

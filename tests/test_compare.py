@@ -59,9 +59,13 @@ def run_with(*overrides: str) -> list[compare.Comparison]:
 
 
 def test_another_classifier_is_not_compared_and_other_parameters_are_told() -> None:
-    assert all(
-        one.unlike == ("our classifier is LinearSVM",) for one in run_with("method=jda", "classifier=linear_svm")
-    )
+    for typed, said in (
+        ("classifier=linear_svm", "LinearSVM (C=1.0)"),
+        ("classifier.standardise=domain", "OneNN (standardise=domain)"),
+    ):
+        made = run_with("method=jda", typed)
+        assert made
+        assert all(one.unlike == (f"our classifier is {said}",) for one in made)
     for one in run_with("method=tca", "method.dim=5"):
         assert "our method.dim=5, its config 100" in one.caveats
 

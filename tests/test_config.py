@@ -151,6 +151,7 @@ def test_experiments_are_swept_one_by_one_each_with_its_own_methods() -> None:
     demo = {cell.address[1] for cell in Sweep(apart[0]).cells}
     assert demo == {cell.address[1] for cell in Sweep(["experiment=demo", "task=O-P", "seed=0"]).cells}
     assert len(demo) > 1
+    assert separate(["experiment=quick", "experiment=demo"]) == [["experiment=demo"]]
 
 
 def test_a_method_that_is_no_python_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,6 +171,12 @@ def test_transfer_is_measured_against_the_classifier_that_follows_an_alignment()
     assert row(table, "coral").entries["O-P"].negative
     (table,) = report.tables([rows[0], rows[2]])
     assert row(table, "coral").baseline is None
+    other = replace(
+        rows[0], method="other", setting="other", key="other", config={"method": {"_target_": "OneNN", "k": 2}}
+    )
+    coral = made("coral", 30.0, "CORAL", "OneNN")
+    (table,) = report.tables([replace(other, label="other"), rows[0], coral])
+    assert row(table, "coral").baseline == "one_nn"
 
 
 def test_transfer_is_measured_against_the_baseline_whose_iterate_was_chosen_in_the_same_way() -> None:

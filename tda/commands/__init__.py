@@ -34,7 +34,7 @@ def searchpath(config_dir: str | Path) -> str:
     """Return the override that adds a folder of one's own configurations to tda's."""
     if not Path(config_dir).is_dir():
         raise UsageError(f"--config-dir {config_dir}: no such folder")
-    return f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"
+    return f"hydra.searchpath=['file://{Path(config_dir).resolve()}']"
 
 
 def add_overrides(command: argparse.ArgumentParser) -> None:

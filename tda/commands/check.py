@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tda.config import Sweep
 
-NARROWING = {"dataset", "method", "task", "shard"}  # without these, a cell that the experiment has lost is missing
+NARROWING = ("dataset", "method=", "task=", "shard=", "hydra.sweeper")  # without these, a cell that is lost is missing
 
 
 def add(commands: Commands) -> None:
@@ -79,8 +79,6 @@ def judge(options: argparse.Namespace) -> int:
         wanted = {cell.address[:3] for plan, _ in plans for cell in plan.cells}
         if expected is not None:
             judgeable(path, check.cells(expected), wanted, options.update)
-            if not NARROWING & {override.partition("=")[0] for override in options.overrides}:
-                wanted |= check.cells(expected)
         records = [record for plan, typed in plans for record in computed(plan, typed)]
     for record in records:
         if record.status == "failed":
@@ -89,7 +87,9 @@ def judge(options: argparse.Namespace) -> int:
         where = [] if own is None else ["--config-dir", str(own)]
         command = shlex.join(["tda", "check", options.experiment, *options.overrides, *where, "--update"])
         return update(path, expected, records, command)
-    found = check.verdicts(expected, check.measured(records), wanted)
+    narrowed = any(override.lstrip("+~").startswith(NARROWING) for override in options.overrides)
+    lost = set() if narrowed else check.cells(expected) - wanted
+    found = check.verdicts(expected, check.measured(records), wanted, lost)
     tell(found)
     return check.exit_code(found)
 
@@ -97,10 +97,15 @@ def judge(options: argparse.Namespace) -> int:
 def check_options(options: argparse.Namespace) -> None:
     """Refuse, before anything is planned, what cannot be judged, and a baseline that could not be written."""
     own = options.config_dir
-    known = config_names("experiment") + ([] if own is None else config_names("experiment", own))
+    known = config_names("experiment")
+    if own is not None:
+        searchpath(own)
+        known += config_names("experiment", own)
     if options.experiment not in known:
         raise unknown("experiment", options.experiment, known)
     for override in options.overrides:
+        if override.startswith("experiment="):
+            raise UsageError(f"{override}: tda check takes one experiment, and that is {options.experiment}")
         if override.startswith("results="):
             raise UsageError(f"{override}: tda check keeps its records apart; say --results PATH to have them there")
     if options.update:

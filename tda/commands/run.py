@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run sweeps, one for each dataset, and print and write their tables."""
     from hydra._internal.utils import get_args_parser
 
-    from tda.config import separate
+    from tda.config import Sweep, separate
 
     flags = Parser(prog="tda run", parents=[get_args_parser()], add_help=False).parse_intermixed_args(arguments)
     if flags.experimental_rerun:
@@ -64,14 +65,15 @@ def run(arguments: Sequence[str]) -> int:
     if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
         show([*flags.overrides, *(word for word in arguments if word not in flags.overrides)], overrides)
         return 0
-    return max(sweep(one) for one in separate(overrides))
+    plans = [(Sweep(one), one) for one in separate(overrides)]
+    for name, count in Counter(plan.master.name for plan, _ in plans).items():
+        if count > 1:
+            raise UsageError(f"{count} sweeps would write one table, {name}: leave out name={name}, or run them apart")
+    return max(sweep(plan, typed) for plan, typed in plans)
 
 
-def sweep(overrides: Sequence[str]) -> int:
+def sweep(plan: "Sweep", overrides: Sequence[str]) -> int:
     """Run the missing cells of one dataset's grid, print and write its table, and return the exit code."""
-    from tda.config import Sweep
-
-    plan = Sweep(overrides)
     if plan.unread:
         print(f"note: no method of this sweep reads {', '.join(plan.unread)}", file=sys.stderr)
     records = computed(plan, overrides)

@@ -293,10 +293,11 @@ def reprepared(ours: Measured) -> Iterator[str]:
 
 def reclassified(ours: Measured) -> Iterator[str]:
     """Yield the classifier that follows our alignment, where it is not 1-NN as the method's config leaves it to be."""
-    usual = reported.configured_method(ours.dataset, ours.method).get("classifier")
-    target = (ours.made_with.get("classifier") or {}).get("_target_", "")
-    if usual == "${classifier}" and target and target != reported.usual_classifier():
-        yield f"our classifier is {target.rpartition('.')[2]}"
+    left_open = reported.configured_method(ours.dataset, ours.method).get("classifier") == "${classifier}"
+    classifier = ours.made_with.get("classifier")
+    if left_open and classifier and classifier != reported.usual_classifier():
+        told = ", ".join(f"{key}={value}" for key, value in classifier.items() if key != "_target_")
+        yield f"our classifier is {classifier['_target_'].rpartition('.')[2]} ({told})"
 
 
 def reset(ours: Measured) -> Iterator[str]:
@@ -305,6 +306,8 @@ def reset(ours: Measured) -> Iterator[str]:
         plain = isinstance(usual, str | int | float | list | None) and "${" not in str(usual)
         if plain and key in ours.made_with and ours.made_with[key] != usual:
             yield f"our method.{key}={ours.made_with[key]}, its config {usual}"
+        if plain and ours.made_with and key not in (*ours.made_with, "label"):
+            yield f"ours is of an earlier version, without method.{key}"
 
 
 def described(features: str) -> str:

@@ -27,8 +27,9 @@ UNREADABLE = (  # what the libraries below raise on a damaged file
     OSError, ValueError, LookupError, TypeError, EOFError, SyntaxError, RuntimeError, MemoryError, BadZipFile,
     SafetensorError, TokenError, zlib.error, struct.error, csv.Error,
 )  # fmt: skip
-LABEL_NAMES = {"label", "y", "class", "target"}  # of a column of labels, in small letters
+LABEL_NAMES = {"label", "labels", "class"}  # of a column that can only be the labels, in small letters
 INDEX = "an index is no feature; leave it out where the file is written (to_csv(index=False), row.names=FALSE)"
+GREATEST = 2**53  # from which a number with a point is no exact whole number
 NUMBER = "number the classes, and name them in dataset.classes"
 
 
@@ -37,8 +38,8 @@ class Features(Dataset):
 
     A file is MATLAB (v5 or v7.3), ``.npz`` or ``.safetensors`` with a matrix of features, samples in rows or in
     columns, and a vector of labels, whole numbers, found by their shapes or named after a ``#``: ``both.mat#Xs,Ys``.
-    ``.csv`` has a sample in each line, the label last; a first line without any number, or with the name of a label
-    (`LABEL_NAMES`), names the columns. ``.npy`` files come in two: ``features.npy#labels.npy``.
+    ``.csv`` has a sample in each line, the label last; a first line without any number, or without one in the place of
+    the label only, names the columns. ``.npy`` files come in two: ``features.npy#labels.npy``.
 
     Parameters
     ----------
@@ -221,7 +222,7 @@ def samples(x: np.ndarray, y: np.ndarray, path: Path) -> tuple[np.ndarray, np.nd
             "expected finite numbers: fill it in, or leave the sample out"
         )
     numbers = y.dtype.kind in "biuf"
-    odd = y[~np.isfinite(y) | (y != np.rint(y))] if numbers else y
+    odd = y[~np.isfinite(y) | (y != np.rint(y)) | (abs(y) >= GREATEST)] if numbers else y
     if len(odd):
         of_csv = " (the last column is the label)" * (path.suffix.lower() == ".csv")
         todo = f"; {NUMBER}" * (not numbers)
@@ -259,35 +260,43 @@ def read_npy(path: Path, labels: Path) -> Arrays:
 def read_csv(path: Path, _: Path) -> Arrays:
     """Read comma-separated lines, the label last; the first may name the columns."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = ((number, cells) for number, cells in enumerate(csv.reader(file)) if cells)
+        lines = ((n, cells) for n, cells in enumerate(csv.reader(file)) if cells and not cells[0].startswith("#"))
         blank, first = next(lines, (0, []))
-        header = is_header(first)
-        if not first or (header and not next(lines, None)):
+        second = next(lines, (0, []))[1]
+        header = is_header(first, second)
+        if not first or (header and not second):
             raise ValueError("it holds no samples")
     if header:
-        check_header(first)
+        check_header(first, len(second))
     try:
-        table = np.loadtxt(path, delimiter=",", skiprows=blank + header, ndmin=2, encoding="utf-8-sig")
+        table = np.loadtxt(path, delimiter=",", skiprows=blank + header, ndmin=2, encoding="utf-8-sig", quotechar='"')
     except ValueError as error:
         raise ValueError(fault(path, blank + header) or cause(error)) from error
+    if table.shape[1] < 2:
+        raise ValueError("expected features and a label in each line, separated by commas, given one cell")
     return {"features": table[:, :-1], "labels": table[:, -1]}
 
 
-def is_header(cells: list[str]) -> bool:
-    """Return whether the first line names the columns: it has no number, or calls one of them the label.
+def is_header(first: list[str], second: list[str]) -> bool:
+    """Return whether the first line names the columns: it has no number, or none where the second has the label.
 
     Examples
     --------
-    >>> is_header(["width", "height", "kind"]), is_header(["0", "1", "label"]), is_header(["1", "NA", "0"])
-    (True, True, False)
+    >>> is_header(["0", "kind"], ["3", "1"]), is_header(["NA", "1"], ["3", "1"])
+    (True, False)
     """
-    return not any(map(is_number, cells)) or any(cell.strip().lower() in LABEL_NAMES for cell in cells)
+    return not any(map(is_number, first)) or (not is_number(first[-1]) and is_number(second[-1] if second else ""))
 
 
-def check_header(names: list[str]) -> None:
-    """Raise `ValueError` where the names say that a column is an index, or that the labels are not in the last."""
-    if not names[0].strip():
+def check_header(names: list[str], cells: int) -> None:
+    """Raise `ValueError` where the names say that a column is an index, or that the labels are not in the last.
+
+    `cells` is how many the next line has.
+    """
+    if not names[0].strip() or len(names) == cells - 1:
         raise ValueError(f"its first column has no name: {INDEX}")
+    if len(names) != cells:
+        raise ValueError(f"its first line names {len(names)} columns, and the next has {cells} cells; give as many")
     *others, last = (name.strip() for name in names)
     label = next((name for name in others if name.lower() in LABEL_NAMES), None)
     if label is not None and last.lower() not in LABEL_NAMES:
@@ -314,10 +323,12 @@ def fault(path: Path, skipped: int) -> str | None:
 
 def advice(cell: str, *, first: bool, last: bool) -> str:
     """Return what to do about a cell that is not a number, in the first or last column of its line or between them."""
-    if ";" in cell or "\t" in cell:
+    if ";" in cell or "\t" in cell or " " in cell.strip():
         return "; separate the cells by commas"
     if first and not cell.strip():
         return f"; {INDEX}"
+    if last and not cell.strip():
+        return "; leave out the comma at the end of the line, or fill in the label"
     if last:
         return f"; the last column is the label, a whole number: {NUMBER}"
     return "; fill it in, or leave the sample out"

@@ -76,7 +76,7 @@ class Dataset(ABC):
         return source, target
 
     def task(self, task: str) -> Task:
-        """Return a task; classes that one of its domains lacks are told, once."""
+        """Return a task; classes that one of its domains lacks are told, once in a process."""
         source, target = self.pair(task)
         made = Task(self.name, self.domain(source), self.domain(target), self.scored(target), self.classes)
         if told := lacks(made):
@@ -126,7 +126,7 @@ def lacks(task: Task) -> str:
 
 @cache
 def tell_of_lacks(dataset: str, task: str, told: str) -> None:
-    """Say once what the domains of a task lack; it is scored all the same."""
+    """Say once in a process what the domains of a task lack; it is scored all the same."""
     log.warning(
         "%s %s: %s; expected the same classes in both domains: see that they are labelled alike", dataset, task, told
     )

@@ -199,30 +199,40 @@ def accuracies(cells: pd.DataFrame, tasks: tuple[str, ...]) -> pd.DataFrame:
 def counterparts(firsts: pd.DataFrame) -> tuple[dict[str, str | None], dict[str, str | None]]:
     """Return, for each setting, its baseline and the oracle that bounds it; None where there is not just one.
 
-    Both have the same samples, backbone and training. An oracle bounds every method; a baseline is the method that the
-    record names, or the very classifier that follows another alignment, its iterate chosen in the same way where there
-    are several. `firsts` holds one record of each
+    Both have the same samples, backbone and training. An oracle bounds every method. A baseline is the very classifier
+    that follows an alignment, else the method that the record names, unless another class of classifier follows; its
+    iterate chosen in the same way where there are several. `firsts` holds one record of each
     setting, indexed by setting.
     """
     kinds = {one.Index: Kind(features(one.config), training(one.config)) for one in firsts.itertuples()}
     of_method: dict[tuple[Kind, str], list[str]] = {}
-    of_class: dict[tuple[Kind, str], list[str]] = {}
+    alone: dict[tuple[Kind, str], list[str]] = {}
     oracles: dict[Kind, list[str]] = {}
     for one in firsts.itertuples():
         if one.protocol == "oracle":
             oracles.setdefault(kinds[one.Index], []).append(one.Index)
         else:
             of_method.setdefault((kinds[one.Index], one.method), []).append(one.Index)
-            of_class.setdefault((kinds[one.Index], class_of(one.config.get("method"))), []).append(one.Index)
+            alone.setdefault((kinds[one.Index], classifier_of(one.config.get("method"))), []).append(one.Index)
     lower = {}
     for one in firsts.itertuples():
         found = of_method.get((kinds[one.Index], one.baseline), [])
-        classifier = class_of((one.config.get("method") or {}).get("classifier"))
-        if classifier and classifier not in {class_of(firsts["config"][setting].get("method")) for setting in found}:
-            found = of_class.get((kinds[one.Index], classifier), [])
+        follows = (one.config.get("method") or {}).get("classifier")
+        if follows:
+            named = [
+                setting for setting in found if class_of(firsts["config"][setting].get("method")) == class_of(follows)
+            ]
+            found = alone.get((kinds[one.Index], classifier_of(follows)), named)
         alike = [setting for setting in found if judged(firsts["config"][setting]) == judged(one.config)]
         lower[one.Index] = only(alike or found)
     return lower, {setting: only(oracles.get(kind, [])) for setting, kind in kinds.items()}
+
+
+def classifier_of(node: Any) -> str:
+    """Return what a part of a configuration makes, as text: its class and parameters, not its name."""
+    return (
+        json.dumps({k: v for k, v in node.items() if k != "name"}, sort_keys=True) if isinstance(node, Mapping) else ""
+    )
 
 
 def class_of(node: Any) -> str:

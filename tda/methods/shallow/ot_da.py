@@ -376,7 +376,7 @@ def entropic(C: np.ndarray, reg: float) -> np.ndarray:
     off = max(np.abs(plan.sum(axis=axis) * size - 1).max() for axis, size in ((1, len(C)), (0, C.shape[1])))
     if not off < 1e-3:
         raise RuntimeError(
-            f"Sinkhorn: the margins are still off after {log['niter']} iterations; raise reg (given {reg})"
+            f"Sinkhorn: the margins are still off after {log['niter']} iterations; raise reg (given {reg}) or lower eta"
         )
     g: np.ndarray = plan
     return g
