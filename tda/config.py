@@ -665,7 +665,8 @@ def known_keys(overrides: Sequence[str]) -> None:
             values = [o for o in typed if is_value(str(o.input_line)) or str(o.input_line).startswith("hydra.")]
             keys = [str(o.input_line).partition("=")[0] for o in values]
             choices = [expanded(o) for o in typed if o not in values]
-            roots = [compose("config", list(choice), return_hydra_config=True) for choice in product(*choices)]
+            added = [str(o.input_line) for o in typed if o.key_or_group == "hydra.searchpath"]
+            roots = [compose("config", [*choice, *added], return_hydra_config=True) for choice in product(*choices)]
         except (HydraException, ValueError, TypeError):
             return
         for key in keys:

@@ -148,6 +148,16 @@ class TestRun:
         assert "1 cells" in capsys.readouterr().err
         assert len(records(tmp_path)) == 1
 
+    def test_a_mistyped_key_of_a_method_of_ones_own_is_told(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        own = tmp_path / "own, (mine)"
+        (own / "method").mkdir(parents=True)
+        (own / "method" / "mine.yaml").write_text("# Mine\ndefaults: [tca, _self_]\nname: mine\n")
+        typed = ["method=mine", "method.dmi=3", "task=P-O", "--config-dir", str(own), f"results={tmp_path}"]
+        assert main(["run", *typed]) == 2
+        assert "'dmi' is not a key of method mine; did you mean 'dim'?" in capsys.readouterr().err
+
     def test_a_method_without_a_label_is_one_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "method").mkdir()
         (tmp_path / "method" / "mine.yaml").write_text(
