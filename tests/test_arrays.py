@@ -95,11 +95,13 @@ def test_labels_are_those_of_all_domains_together(tmp_path: Path) -> None:
         named.domain("A")
 
 
-def test_domains_without_a_common_label_are_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", x=X[:3], y=[5, 9, 9])
-    np.savez(tmp_path / "b.npz", x=X[:2], y=[1, 2])
+def test_a_task_of_domains_without_a_common_label_is_refused_whatever_a_third_has(tmp_path: Path) -> None:
+    for name, y in (("a", [5, 9, 9]), ("b", [1, 2, 2]), ("c", [9, 9, 5])):
+        np.savez(tmp_path / f"{name}.npz", x=X[:3], y=y)
+    made = dataset(tmp_path, "", domains={name.upper(): f"{name}.npz" for name in "abc"})
     with pytest.raises(UsageError, match="toy: A and B have no label in common; label both alike"):
-        dataset(tmp_path, "", domains={"A": "a.npz", "B": "b.npz"}).domain("A")
+        made.task("A-B")
+    assert made.task("A-C").target.y.tolist() == [3, 3, 2]
 
 
 def test_classes_that_one_domain_lacks_are_told_once_for_each_task(

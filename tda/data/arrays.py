@@ -106,9 +106,6 @@ class Features(Dataset):
         samples = self._samples(name)
         for difference in self.differences(name):
             raise UsageError(f"{difference}; set dataset.counts=null to run on what is there")
-        for other in self.domains:
-            if not np.isin(samples.y, self._samples(other).y).any():
-                raise UsageError(f"{self.name}: {name} and {other} have no label in common; label both alike")
         widths = {domain: self._samples(domain).x.shape[1] for domain in self.domains}
         if len(set(widths.values())) > 1:
             said = ", ".join(f"{domain} {width}" for domain, width in widths.items())

@@ -76,9 +76,17 @@ class Dataset(ABC):
         return source, target
 
     def task(self, task: str) -> Task:
-        """Return a task; classes that one of its domains lacks are told, once in a process."""
+        """Return a task; classes that one of its domains lacks are told, once in a process.
+
+        Raises
+        ------
+        UsageError
+            If there is no such task, or its domains have no class in common.
+        """
         source, target = self.pair(task)
         made = Task(self.name, self.domain(source), self.domain(target), self.scored(target), self.classes)
+        if not np.isin(made.source.y, made.target.y).any():
+            raise UsageError(f"{self.name}: {source} and {target} have no label in common; label both alike")
         if told := lacks(made):
             tell_of_lacks(self.name, task, told)
         return made
