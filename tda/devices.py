@@ -77,3 +77,8 @@ def claimed(names: Sequence[str], share: int, folder: Path) -> int:
             HELD.append(lock)
             return index
     return os.getpid() % len(names)
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,6 +1,5 @@
 """The cells of a sweep handed to one of Hydra's launchers, each worker with its share of the machine."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from tda.config import Cell, Sweep, composer, one_line
+from tda.devices import available_cores
 from tda.errors import UsageError
 from tda.run import main
 
@@ -97,7 +97,7 @@ def shared(master: DictConfig, cells: int) -> Share:
     cells : int
         Number of cells to run.
     """
-    launcher, threads, cores = master.hydra.launcher, master.runtime.threads, available()
+    launcher, threads, cores = master.hydra.launcher, master.runtime.threads, available_cores()
     match master.hydra.runtime.choices["hydra/launcher"]:
         case "joblib":
             if launcher.n_jobs == 0:
@@ -125,11 +125,6 @@ def shared(master: DictConfig, cells: int) -> Share:
             OmegaConf.update(remote, "num_cpus", cpus, force_add=True)
             return Share(threads=threads or max(1, int(cpus)))
     return Share()
-
-
-def available() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpu_slots(master: DictConfig) -> int:

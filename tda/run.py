@@ -30,7 +30,7 @@ from tda.cache import digest
 from tda.checkpoint import Checkpoint
 from tda.config import build, complete, identity, on_features, selected, setting, validate
 from tda.data.base import Dataset
-from tda.devices import torch_device
+from tda.devices import available_cores, torch_device
 from tda.distances import measured
 from tda.errors import UsageError
 from tda.finetuning import Untrained, finetuned
@@ -95,9 +95,7 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
         estimator, task = prepared(config, torch_device(config.runtime.device, config.runtime.per_gpu))
     except (OSError, SafetensorError) as problem:
         raise UsageError(f"cannot read or cache {config.dataset.name}: {problem}; see runtime.cache") from problem
-    for domain in (task.source, task.target):
-        if domain.skipped:
-            tell_of_skipped(config.dataset.name, domain.name, len(domain.skipped))
+    tell(config, estimator, task)
     oracle = config.method.run.trained_on == "target"
     selection = selected(config)
     data = {domain.name: domain.fingerprint for domain in (task.source, task.target) if domain.fingerprint}
@@ -165,6 +163,32 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
     if picture is not None and error is None:
         keep_features(estimator, task, picture)
     return record
+
+
+def tell(config: DictConfig, estimator: Estimator, task: Task) -> None:
+    """Say what is surprising of a cell that is to be computed, each thing once in a process."""
+    for domain in (task.source, task.target):
+        if domain.skipped:
+            tell_of_skipped(config.dataset.name, domain.name, len(domain.skipped))
+    if config.runtime.threads and config.runtime.threads > available_cores():
+        tell_of_threads(config.runtime.threads)
+    samples = len(task.source.y), len(task.target.y)
+    if isinstance(estimator, Learner) and estimator.trainer.batch // 2 > max(samples):
+        tell_of_batch(estimator.trainer.batch, *samples)
+
+
+@cache
+def tell_of_threads(threads: int) -> None:
+    """Say once that threads will be in each other's way."""
+    what = threads, available_cores()
+    log.warning("runtime.threads=%d on %d cores: more threads than cores take many times longer", *what)
+
+
+@cache
+def tell_of_batch(batch: int, source: int, target: int) -> None:
+    """Say once that a step sees samples several times."""
+    what = batch, source, target
+    log.warning("trainer.batch=%d: half of it is more than either domain has (%d and %d samples)", *what)
 
 
 @cache

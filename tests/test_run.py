@@ -159,6 +159,25 @@ def test_the_commit_tells_changes_apart(tmp_path: Path, monkeypatch: pytest.Monk
     assert said[1] != said[2]
 
 
+def test_more_than_the_machine_or_the_data_have_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(run, "available_cores", lambda: 0)
+    run.run(
+        cell(
+            tmp_path,
+            "method=source_only",
+            "task=P-O",
+            "backbone=pixels",
+            "trainer.steps=1",
+            "trainer.batch=1800",
+            "runtime.threads=1",
+        )
+    )
+    assert "runtime.threads=1 on 0 cores" in caplog.text
+    assert "trainer.batch=1800: half of it is more than either domain has (898 and 899 samples)" in caplog.text
+
+
 def test_an_alignment_that_loses_samples_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CORAL, "align", lambda self, Xs, ys, Xt: (Xs[:5], Xt))
     record = run.run(cell(tmp_path, "method=coral", "task=P-O"))

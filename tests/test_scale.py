@@ -175,7 +175,7 @@ def test_workers_never_use_more_cores_than_there_are(
         "hydra": {"launcher": launcher, "runtime": {"choices": {"hydra/launcher": name}}},
         "runtime": {"threads": threads and int(threads), "device": "cpu", "per_gpu": 1},
     })  # fmt: skip
-    monkeypatch.setattr(launch, "available", lambda: cores)
+    monkeypatch.setattr(launch, "available_cores", lambda: cores)
     assert shared(master, jobs) == expected
     for key, value in set_to.items():
         assert master.hydra.launcher[key] == value
@@ -186,7 +186,7 @@ def test_joblib_has_no_more_workers_than_the_gpus_have_room_for(monkeypatch: pyt
         "hydra": {"launcher": {"n_jobs": -1, "batch_size": 1, "pre_dispatch": 4}, "runtime": {"choices": {"hydra/launcher": "joblib"}}},
         "runtime": {"threads": None, "device": "auto", "per_gpu": 2},
     })  # fmt: skip
-    monkeypatch.setattr(launch, "available", lambda: 16)
+    monkeypatch.setattr(launch, "available_cores", lambda: 16)
     monkeypatch.setattr(launch.torch.cuda, "device_count", lambda: 2)
     assert shared(master, 100) == Share(None, 4)
     assert master.hydra.launcher.n_jobs == 4
