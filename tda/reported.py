@@ -249,16 +249,17 @@ def configured_method(dataset: str, method: str) -> dict[str, Any]:
     return _written("method", method) | (_written(f"tuned/{dataset}", method) if tuned.is_file() else {})
 
 
+@cache
 def usual_classifier() -> dict[str, Any]:
     """Return the config of what classifies after an alignment where nothing else is asked for."""
     return _written("classifier", "one_nn")
 
 
 def _written(group: str, name: str) -> dict[str, Any]:
-    """Return what a config says, and what those of its group say that it takes from."""
+    """Return what a config says, and what those of its group say that it takes from; its defaults are not told."""
     path = packaged_folder("conf") / group / f"{name}.yaml"
     node: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    parents = [parent for parent in node.get("defaults", []) if parent != "_self_" and not parent.startswith("/")]
+    parents = [parent for parent in node.pop("defaults", []) if parent != "_self_" and not parent.startswith("/")]
     return {key: value for parent in parents for key, value in _written(group, parent).items()} | node
 
 

@@ -302,12 +302,15 @@ def reclassified(ours: Measured) -> Iterator[str]:
 
 def reset(ours: Measured) -> Iterator[str]:
     """Yield the parameters of our method that are not as its config has them for this dataset."""
+    if not ours.made_with:
+        return
     for key, usual in reported.configured_method(ours.dataset, ours.method).items():
-        plain = isinstance(usual, str | int | float | list | None) and "${" not in str(usual)
-        if plain and key in ours.made_with and ours.made_with[key] != usual:
+        if key == "label" or isinstance(usual, dict) or "${" in str(usual):
+            continue
+        if key not in ours.made_with:
+            yield f"our method has no {key}: it is of an earlier version"
+        elif ours.made_with[key] != usual:
             yield f"our method.{key}={ours.made_with[key]}, its config {usual}"
-        if plain and ours.made_with and key not in (*ours.made_with, "label"):
-            yield f"ours is of an earlier version, without method.{key}"
 
 
 def described(features: str) -> str:
