@@ -88,12 +88,8 @@ class CropFlip:
         share = self.smallest + (self.largest - self.smallest) * area
         aspect = torch.exp(log(self.ratio) * (2 * stretch - 1))
         width, height = (share * aspect).sqrt().clamp(max=1), (share / aspect).sqrt().clamp(max=1)
-        left, top = (
-            centred(part, place, side, self.size)
-            for part, place, side in zip(
-                (width, height), (across, down), (images.shape[2], images.shape[1]), strict=True
-            )
-        )
+        left = centred(width, across, images.shape[2], self.size)
+        top = centred(height, down, images.shape[1], self.size)
         sign = torch.where((mirror < 0.5) & self.flip, -1.0, 1.0)
         zero = torch.zeros_like(width)
         matrices = torch.stack([sign * width, zero, left, zero, height, top], dim=1).view(-1, 2, 3)

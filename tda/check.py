@@ -103,7 +103,7 @@ def verdicts(
         Dataset, method and task of every cell that was to be run; what is expected elsewhere is left out, averages
         over other tasks too.
     lost : collection of (str, str, str)
-        Cells that are expected and no longer run: they are missing, and so are averages over them.
+        Cells that are expected and no longer run: they are missing. Averages over them are left out.
     """
     tasks = {dataset: set(part["task"]) - {AVERAGE} for dataset, part in expected.groupby("dataset")}
     asked_of: dict[tuple[str, str], set[str]] = {}

@@ -501,12 +501,11 @@ def separate(overrides: Sequence[str]) -> list[list[str]]:
     with usage_errors(overrides), composer():
         loader = GlobalHydra.instance().config_loader()
         typed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
-        named = [o for o in typed if o.key_or_group == "experiment"]
-        experiments = expanded(named[-1]) if named else []
-    without_any = list(without(overrides, "experiment="))
-    return [one for experiment in experiments for one in by_dataset([experiment, *without_any])] or by_dataset(
-        overrides
-    )
+        named = [expanded(o) for o in typed if o.key_or_group == "experiment"]
+    if not named:
+        return by_dataset(overrides)
+    rest = without(overrides, "experiment=")
+    return [one for experiment in named[-1] for one in by_dataset([experiment, *rest])]
 
 
 def by_dataset(overrides: Sequence[str]) -> list[list[str]]:

@@ -80,7 +80,7 @@ def launch(plan: Sweep, cells: Sequence[Cell]) -> None:
 
 def swept(cells: Sequence[Cell]) -> list[str]:
     """Return the keys whose values tell cells apart, but for those that every line of progress has."""
-    typed = {pair for cell in cells for pair in (override.partition("=")[::2] for override in cell.overrides)}
+    typed = {override.partition("=")[::2] for cell in cells for override in cell.overrides}
     several = Counter(key for key, _ in typed)
     return sorted(key for key, values in several.items() if values > 1 and key not in ("task", "method", "seed"))
 

@@ -390,16 +390,15 @@ def versions() -> dict[str, str]:
 def commit() -> str | None:
     """Return the commit of this source, and ``+`` and a hash of what was changed since; None outside its repository."""
     here = Path(__file__).resolve().parent
-    git = ["git", "-C", str(here.parent)]
+
+    def git(*command: str) -> str:
+        done = subprocess.run(["git", "-C", str(here.parent), *command], capture_output=True, check=True)
+        return done.stdout.decode(errors="replace").strip()
+
     try:
-        own = [*git, "ls-files", "--error-unmatch", "tda/run.py", "conf/config.yaml"]
-        subprocess.run(own, capture_output=True, check=True)
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        status, diff = [*git, "status", "--porcelain", "tda", "conf"], [*git, "diff", "HEAD", "--", "tda", "conf"]
-        changes = [
-            subprocess.run(one, capture_output=True, check=True).stdout.decode(errors="replace")
-            for one in (status, diff)
-        ]
+        git("ls-files", "--error-unmatch", "tda/run.py", "conf/config.yaml")
+        head, changed = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "tda", "conf")
+        changes = [changed, git("diff", "HEAD", "--", "tda", "conf")] if changed else []
     except (OSError, subprocess.CalledProcessError):
         return None
-    return head.stdout.strip() + (f"+{digest(changes)[:8]}" if any(changes) else "")
+    return f"{head}+{digest(changes)[:8]}" if changes else head

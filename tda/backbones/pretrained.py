@@ -100,10 +100,13 @@ class ImageNetBackbone(Backbone):
             sides = [round(side * self.size / short) for side in x.shape[-2:]]
             x = F.interpolate(x.float(), sides, mode="bilinear", antialias=True)
         views = "centre" if self.training else self.views
-        if views == "whole":
-            crops = [F.interpolate(x.float(), (self.size, self.size), mode="bilinear", antialias=True)]
-        else:
-            crops = list(corners(x, self.size)) if views == "ten_crop" else [centre(x, self.size)]
+        match views:
+            case "whole":
+                crops = [F.interpolate(x.float(), (self.size, self.size), mode="bilinear", antialias=True)]
+            case "ten_crop":
+                crops = list(corners(x, self.size))
+            case _:
+                crops = [centre(x, self.size)]
         mirrored = views in ("flip", "ten_crop")
         bf16 = self.precision == "bf16"
         with torch.autocast(x.device.type, dtype=torch.bfloat16) if bf16 else nullcontext():

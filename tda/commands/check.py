@@ -63,8 +63,9 @@ def add(commands: Commands) -> None:
 
 def judge(options: argparse.Namespace) -> int:
     """Compare or update, and return the exit code."""
-    check_options(options)
     own = options.config_dir
+    added = [] if own is None else [searchpath(own)]
+    check_options(options)
     path = options.baselines / f"{options.experiment}.csv"
     expected = check.read(path) if path.exists() or not options.update else None
     with TemporaryDirectory() as elsewhere:
@@ -72,7 +73,7 @@ def judge(options: argparse.Namespace) -> int:
             f"experiment={options.experiment}",
             *([f"seed=range({check.SEEDS})"] if options.update else []),
             *options.overrides,
-            *([] if own is None else [searchpath(own)]),
+            *added,
             f"results={options.results or elsewhere}",
         ]
         plans = planned(overrides)
@@ -97,10 +98,7 @@ def judge(options: argparse.Namespace) -> int:
 def check_options(options: argparse.Namespace) -> None:
     """Refuse, before anything is planned, what cannot be judged, and a baseline that could not be written."""
     own = options.config_dir
-    known = config_names("experiment")
-    if own is not None:
-        searchpath(own)
-        known += config_names("experiment", own)
+    known = config_names("experiment") + ([] if own is None else config_names("experiment", own))
     if options.experiment not in known:
         raise unknown("experiment", options.experiment, known)
     for override in options.overrides:

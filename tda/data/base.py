@@ -85,8 +85,6 @@ class Dataset(ABC):
         """
         source, target = self.pair(task)
         made = Task(self.name, self.domain(source), self.domain(target), self.scored(target), self.classes)
-        if not np.isin(made.source.y, made.target.y).any():
-            raise UsageError(f"{self.name}: {source} and {target} have no label in common; label both alike")
         if told := lacks(made):
             tell_of_lacks(self.name, task, told)
         return made
@@ -115,6 +113,11 @@ class Dataset(ABC):
 def lacks(task: Task) -> str:
     """Say which classes one domain of a task lacks and the other has, and whether the source has one only.
 
+    Raises
+    ------
+    UsageError
+        If they have no class in common.
+
     Examples
     --------
     >>> a, b = Domain("A", np.zeros((3, 2)), np.array([0, 0, 1])), Domain("B", np.zeros((2, 2)), np.array([1, 2]))
@@ -122,6 +125,9 @@ def lacks(task: Task) -> str:
     'A has no samples of class pen, B has no samples of class bike'
     """
     source, target = (set(np.unique(domain.y).tolist()) for domain in (task.source, task.target))
+    if not source & target:
+        pair = f"{task.source.name} and {task.target.name}"
+        raise UsageError(f"{task.dataset}: {pair} have no label in common; label both alike")
     told = []
     for domain, absent in ((task.source, target - source), (task.target, source - target)):
         if absent:

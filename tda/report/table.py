@@ -201,8 +201,12 @@ def counterparts(firsts: pd.DataFrame) -> tuple[dict[str, str | None], dict[str,
 
     Both have the same samples, backbone and training. An oracle bounds every method. A baseline is the very classifier
     that follows an alignment, else the method that the record names, unless another class of classifier follows; its
-    iterate chosen in the same way where there are several. `firsts` holds one record of each
-    setting, indexed by setting.
+    iterate chosen in the same way where there are several.
+
+    Parameters
+    ----------
+    firsts : DataFrame
+        One record of each setting, indexed by setting.
     """
     kinds = {one.Index: Kind(features(one.config), training(one.config)) for one in firsts.itertuples()}
     of_method: dict[tuple[Kind, str], list[str]] = {}
