@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 
 from tda.divergences.kernels import gram, mean_similarity, median_gamma
 from tda.divergences.proxy import a_distance
-from tda.memory import forget
+from tda.memory import forget, reused
 from tda.methods.shallow.artl import laplacian
 from tda.methods.shallow.base import ShallowMethod
 from tda.methods.shallow.coral import CORAL
@@ -397,7 +397,7 @@ def load(samples: Path) -> Sample:
 
 def work(function: Callable[[Sample], np.ndarray], samples: Path, threads: int, repeats: int, most: int) -> Measured:
     """Time a function of the samples' first `most` features: the least of `repeats`, and the memory above them."""
-    with threadpool_limits(threads), warnings.catch_warnings():
+    with threadpool_limits(threads), reused(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         function(draw(310, 124, 80))
         data = load(samples).first(most)

@@ -21,7 +21,7 @@ from tda.divergences.kernels import median_gamma
 from tda.divergences.mmd import linear_time_mmd2, mk_mmd2, mmd2
 from tda.divergences.moments import cmd, coral_distance
 from tda.divergences.proxy import a_distance, held_out_scores
-from tda.divergences.transport import sliced_wasserstein, wasserstein
+from tda.divergences.transport import cheapest, exact, sliced_wasserstein, staircase, wasserstein
 
 
 def draw(ns=60, nt=45, d=5, shift=0.5, seed=0):
@@ -262,3 +262,55 @@ class TestADistance:
         Xs, Xt = draw(1500, 1200, shift=0.3)
         assert a_distance(Xs, Xt, seed=3) == a_distance(Xs, Xt, seed=3)
         assert abs(a_distance(Xs, Xt, seed=3) - a_distance(Xs, Xt, seed=4)) < 0.15
+
+
+def line_against_outliers(ns, nt):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(ns, 1)), rng.standard_cauchy((nt, 1))
+
+
+def on_a_grid(ns, nt):
+    rng = np.random.default_rng(0)
+    return tuple(rng.integers(0, 3, size=(n, 3)).astype(float) for n in (ns, nt))
+
+
+class TestPlan:
+    """The duality of linear programmes is the oracle: a plan whose prices are within the costs, and add up to its own."""
+
+    @pytest.mark.parametrize(("ns", "nt"), [(90, 40), (40, 90), (60, 60), (300, 7), (1, 5), (200, 150)])
+    @pytest.mark.parametrize("samples", [draw, line_against_outliers, on_a_grid, lambda *n: draw(*n, shift=1000)])
+    def test_it_has_uniform_margins_and_prices_that_prove_it_the_best(self, samples, ns, nt):
+        Xs, Xt = samples(ns, nt)
+        C = ot.dist(Xs, Xt)
+        g, (p, q) = exact(C)
+        np.testing.assert_allclose(g.sum(axis=1), 1 / ns)
+        np.testing.assert_allclose(g.sum(axis=0), 1 / nt)
+        assert g.nnz <= ns + nt - 1
+        assert g.data.min() >= 0
+        assert np.all(p[:, None] + q <= C + 1e-9 * C.max())
+        assert g.multiply(C).sum() == pytest.approx(p.mean() + q.mean(), rel=1e-9)
+        assert g.multiply(C).sum() == pytest.approx(ot.emd2([], [], C), rel=1e-9)
+
+    def test_costs_that_are_all_alike_allow_any_plan(self):
+        g, _ = exact(np.zeros((30, 20)))
+        np.testing.assert_allclose(g.sum(axis=1), 1 / 30)
+
+    @pytest.mark.parametrize("size", [0.0, 0.1, 10.0])  # the last leaves nothing of the plan
+    @pytest.mark.parametrize(("ns", "nt"), [(90, 40), (40, 90), (60, 60)])
+    def test_from_a_plan_for_similar_costs_it_is_the_same(self, ns, nt, size):
+        C = ot.dist(*draw(ns, nt))
+        changed = C + size * np.random.default_rng(0).random(C.shape)
+        found = exact(changed, exact(C))
+        np.testing.assert_allclose(found.g.toarray(), ot.emd([], [], changed), atol=1e-12)
+
+    @pytest.mark.parametrize(("ns", "nt"), [(6, 4), (4, 6), (5, 5), (7, 3), (1, 4)])
+    def test_the_north_west_corner_is_on_the_staircase(self, ns, nt):
+        rows, columns = staircase(ns, nt)
+        overlapping = [(i, j) for i in range(ns) for j in range(nt) if i * nt < (j + 1) * ns and j * ns < (i + 1) * nt]
+        assert list(zip(rows, columns, strict=True)) == overlapping
+
+    def test_the_cheapest_are_so_in_their_row_or_column(self):
+        C = np.random.default_rng(0).random((40, 90))
+        rows = np.argsort(np.argsort(C, axis=1), axis=1) < 12 * 3
+        columns = np.argsort(np.argsort(C, axis=0), axis=0) < 12
+        np.testing.assert_array_equal(cheapest(C), rows | columns)

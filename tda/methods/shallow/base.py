@@ -2,23 +2,25 @@
 
 from abc import ABC, abstractmethod
 from copy import deepcopy
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 Standardise = Literal["no", "source", "domain", "joint"]
+Scaler: TypeAlias = StandardScaler | FunctionTransformer
 
 
-def standardisers(how: Standardise, Xs: np.ndarray, Xt: np.ndarray) -> tuple[StandardScaler, StandardScaler]:
+def standardisers(how: Standardise, Xs: np.ndarray, Xt: np.ndarray) -> tuple[Scaler, Scaler]:
     """Return the scalers of source and target rows to mean 0 and variance 1; a constant feature becomes 0.
 
     ``source`` scales both by the source's statistics, ``joint`` both by those of the two together, ``domain`` each by
     its own, ``no`` neither.
     """
-    options = {"with_mean": how != "no", "with_std": how != "no"}
+    if how == "no":
+        return FunctionTransformer(), FunctionTransformer()
     both = np.concatenate([Xs, Xt]) if how == "joint" else Xs
-    return StandardScaler(**options).fit(both), StandardScaler(**options).fit(Xt if how == "domain" else both)
+    return StandardScaler().fit(both), StandardScaler().fit(Xt if how == "domain" else both)
 
 
 def weighted(

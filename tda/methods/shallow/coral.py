@@ -76,7 +76,8 @@ def recoloured(Xs: np.ndarray, Xt: np.ndarray, ridge: float) -> np.ndarray:
         white = times_power(Xs, variances, directions, ridge, -0.5)
         return times_power(white, *principal(Xt), ridge, 0.5)
     B = directions * np.sqrt(ridge**-0.5 - (variances + ridge) ** -0.5)
-    whiten = -(B @ B.T)
+    whiten = B @ B.T
+    np.negative(whiten, out=whiten)
     whiten[np.diag_indices(d)] += ridge**-0.5
     product: np.ndarray = Xs @ times_power(whiten, *principal(Xt), ridge, 0.5)
     return product
@@ -89,8 +90,8 @@ def principal(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     centred = X - X.mean(axis=0)
     smaller = centred.T @ centred if d <= n else centred @ centred.T  # (min(n, d), min(n, d))
     squared, vectors = np.linalg.eigh(smaller)
-    real = squared > squared[-1] * max(n, d) * np.finfo(float).eps
-    squared, vectors = squared[real], vectors[:, real]
+    rank = int(np.sum(squared > squared[-1] * max(n, d) * np.finfo(float).eps))
+    squared, vectors = squared[len(squared) - rank :], vectors[:, len(squared) - rank :]
     if d > n:
         vectors = centred.T @ (vectors / np.sqrt(squared))
     return squared / (n - 1), vectors
@@ -99,5 +100,6 @@ def principal(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def times_power(X: np.ndarray, variances: np.ndarray, directions: np.ndarray, ridge: float, p: float) -> np.ndarray:
     """Return X C^p of C = ridge I + directions diag(variances) directions', for orthonormal directions."""
     powers = (variances + ridge) ** p - ridge**p
-    Y: np.ndarray = (X @ directions * powers) @ directions.T + ridge**p * X
+    Y: np.ndarray = (X @ directions * powers) @ directions.T
+    Y += ridge**p * X
     return Y

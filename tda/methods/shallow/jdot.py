@@ -9,9 +9,9 @@ from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.optimize import minimize
 
 from tda.divergences.kernels import Kernel, bandwidth, gram
+from tda.divergences.transport import exact
 from tda.errors import UsageError
 from tda.methods.shallow.base import ShallowMethod
-from tda.methods.shallow.ot_da import exact
 
 
 class JDOT(ShallowMethod):
@@ -95,12 +95,12 @@ class JDOT(ShallowMethod):
             hit, miss = (np.maximum(0, 1 - sign * F) ** 2 for sign in (1, -1))  # (nt, C)
             losses = hit + miss.sum(axis=1, keepdims=True) - miss  # (nt, C), of each class that a sample may be of
             cost = distances + losses.T[classes]
-            self.objective_.append(float(np.vdot(plan.g, cost) + np.sum(V**2) / 2 - np.sum(F**2) / len(Xt)))
+            self.objective_.append(float(plan.g.multiply(cost).sum() + np.sum(V**2) / 2 - np.sum(F**2) / len(Xt)))
             moved = exact(cost, plan) if left else plan
-            if np.array_equal(moved.g, plan.g):
+            if (moved.g - plan.g).count_nonzero() == 0:
                 break
             plan = moved
-        self.plan_ = plan.g
+        self.plan_ = plan.g.toarray()
         W = solve_triangular(L, V, lower=True, trans="T")
         self.coefficients_ = W if back is None else back @ W
         return self

@@ -4,22 +4,21 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import ot
 from numpy.polynomial import Polynomial
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy.optimize import brentq
-from scipy.sparse import coo_array, csr_array, diags_array
+from scipy.sparse import csr_array, diags_array
 from sklearn.neighbors import kneighbors_graph
 
 from tda.divergences.kernels import check_affordable
+from tda.divergences.transport import exact
 from tda.methods.shallow.base import Aligner, ShallowMethod
 
 Share = Annotated[float, Field(ge=0, le=1)]
-PAIRS = 12  # of each row and column, among which an exact plan is first sought
-STEPS = 100_000_000  # of the network simplex, at most
 TINY = np.finfo(float).tiny
 SPARSE = 0.1  # share of entries that are not 0, below which a plan is multiplied as a sparse matrix
 
@@ -84,7 +83,7 @@ class ExactOT(OTDA):
     """
 
     def transport(self, Xs: np.ndarray, classes: np.ndarray, Xt: np.ndarray) -> np.ndarray:
-        return exact(ot.dist(Xs, Xt)).g
+        return exact(ot.dist(Xs, Xt)).g.toarray()
 
 
 class SinkhornOT(OTDA):
@@ -317,46 +316,6 @@ def best_share(g: np.ndarray, change: np.ndarray, reg: float, rise: Callable[[fl
     if slope(1.0) <= 0:
         return 1.0
     return float(brentq(slope, 0.0, 1.0, xtol=1e-6)) if slope(0.0) < 0 else 0.0
-
-
-class Plan(NamedTuple):
-    """A transport plan g (ns, nt) of least cost, and the prices of its margins, (ns,) and (nt,)."""
-
-    g: np.ndarray
-    prices: tuple[np.ndarray, np.ndarray]
-
-
-def exact(C: np.ndarray, near: Plan | None = None) -> Plan:
-    """Return the plan of least cost for the costs C (ns, nt), with uniform margins; sooner from one for similar C.
-
-    Then few pairs can be in it: those that the prices of the plan at hand make dear beside the others of their row and
-    column are left out at first. With the prices p, q of a plan that is best without them, those that break
-    p_i + q_j <= C_ij are let in; once none does, the plan is best of all.
-    """
-    if near is None:
-        g, log = ot.emd([], [], C, numItermax=STEPS, log=True)
-        return Plan(g, (log["u"], log["v"]))
-    ns, nt = C.shape
-    prices = near.prices
-    dearness = C - prices[0][:, None] - prices[1]
-    pairs = near.g > 0
-    pairs |= cheapest(dearness, PAIRS * -(-nt // ns), axis=1) | cheapest(dearness, PAIRS * -(-ns // nt), axis=0)
-    while True:
-        few = coo_array((C[pairs], np.nonzero(pairs)), shape=C.shape)
-        g, log = ot.emd([], [], few, numItermax=STEPS, log=True, potentials_init=prices, center_dual=False)
-        prices = log["u"], log["v"]
-        broken = C - prices[0][:, None] - prices[1] < -1e-10 * np.abs(C).max()
-        if not (broken & ~pairs).any():
-            return Plan(g.toarray(), prices)
-        pairs |= broken
-
-
-def cheapest(C: np.ndarray, count: int, axis: int) -> np.ndarray:
-    """Return where an entry of C is among the `count` least of its row (axis 1) or column (axis 0)."""
-    if count >= C.shape[axis]:
-        return np.ones(C.shape, dtype=bool)
-    least: np.ndarray = np.partition(C, count - 1, axis=axis).take([count - 1], axis=axis) >= C
-    return least
 
 
 def entropic(C: np.ndarray, reg: float) -> np.ndarray:
