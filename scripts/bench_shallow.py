@@ -115,14 +115,15 @@ def tca_textbook(data: Sample) -> np.ndarray:
 
 
 def coral(data: Sample) -> np.ndarray:
-    return CORAL(classifier=OneNN(), standardise="no").align(data.Xs, np.zeros(len(data.Xs)), data.Xt)[0]
+    return CORAL(classifier=OneNN()).align(data.Xs, np.zeros(len(data.Xs)), data.Xt)[0]
 
 
 def coral_textbook(data: Sample) -> np.ndarray:
-    """Powers of both covariances, by the Schur form that suits any square matrix."""
-    Cs, Ct = (np.cov(X.T) + np.eye(X.shape[1]) for X in (data.Xs, data.Xt))
+    """Scores of variance 1, and powers of both covariances, by the Schur form that suits any square matrix."""
+    Xs, Xt = ((X - X.mean(axis=0)) / X.std(axis=0) for X in (data.Xs, data.Xt))
+    Cs, Ct = (np.cov(X.T) + np.eye(X.shape[1]) for X in (Xs, Xt))
     power = scipy.linalg.fractional_matrix_power
-    return np.real(data.Xs @ (power(Cs, -0.5) @ power(Ct, 0.5)))
+    return np.real(Xs @ (power(Cs, -0.5) @ power(Ct, 0.5)))
 
 
 def kmm(data: Sample) -> np.ndarray:
@@ -287,7 +288,7 @@ class Rivals(NamedTuple):
     theirs: Callable[[Sample], np.ndarray]
 
 
-def in_skada(data: Sample) -> dict[str, Rivals]:
+def in_skada() -> dict[str, Rivals]:
     """Return what skada has too.
 
     Its KMM is given our bandwidth: with its own all weights but a few vanish, and its accuracy is chance.
@@ -304,16 +305,18 @@ def in_skada(data: Sample) -> dict[str, Rivals]:
         predicted: np.ndarray = pipeline.predict(data.Xt, sample_domain=np.full(len(data.Xt), -2))
         return predicted
 
+    def reweighted(data: Sample) -> np.ndarray:
+        weighted = SVC(kernel="linear").set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        return adapted(skada.KMMReweightAdapter(gamma=median_gamma(data.Xs, data.Xt)), weighted, data)
+
     nearest = KNeighborsClassifier(1)
-    weighted = SVC(kernel="linear").set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-    kmm = skada.KMMReweightAdapter(gamma=median_gamma(data.Xs, data.Xt))
     return {
         "CORAL": Rivals(CORAL(classifier=OneNN(), standardise="no"), partial(adapted, skada.CORALAdapter(), nearest)),
         "TCA": Rivals(
             TCA(classifier=OneNN(), kernel="rbf", lam=0.1),
             partial(adapted, skada.TransferComponentAnalysisAdapter(n_components=30), nearest),
         ),
-        "KMM": Rivals(KMM(classifier=LinearSVM()), partial(adapted, kmm, weighted)),
+        "KMM": Rivals(KMM(classifier=LinearSVM()), reweighted),
         "SA": Rivals(
             SA(classifier=OneNN(), dim=30), partial(adapted, skada.SubspaceAlignmentAdapter(n_components=30), nearest)
         ),
@@ -321,7 +324,7 @@ def in_skada(data: Sample) -> dict[str, Rivals]:
     }
 
 
-def in_pot(data: Sample) -> dict[str, Rivals]:
+def in_pot() -> dict[str, Rivals]:
     """Return what POT's own module on domain adaptation has too, and 1-NN after it.
 
     Ours calls POT's solvers; what is compared is what lies around them, and in OT-GL the line search, which POT does
@@ -345,29 +348,30 @@ def in_pot(data: Sample) -> dict[str, Rivals]:
     }
 
 
-def in_adapt(data: Sample) -> dict[str, Rivals]:
+def in_adapt() -> dict[str, Rivals]:
     """Return what adapt has too."""
     from adapt import feature_based, instance_based
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.svm import SVC
 
     def adapted(make: Callable[..., Any], classifier: Any, data: Sample, **parameters: Any) -> np.ndarray:
+        if parameters.get("kernel") == "rbf":
+            parameters["gamma"] = median_gamma(data.Xs, data.Xt)
         model = make(classifier, Xt=data.Xt, verbose=0, **parameters).fit(data.Xs, data.ys)
         return np.ravel(model.predict(data.Xt))
 
     nearest = KNeighborsClassifier(1)
-    gamma = median_gamma(data.Xs, data.Xt)
     return {
         "CORAL": Rivals(
             CORAL(classifier=OneNN(), standardise="no"), partial(adapted, feature_based.CORAL, nearest, lambda_=1.0)
         ),
         "TCA": Rivals(
             TCA(classifier=OneNN(), kernel="rbf", lam=0.1),
-            partial(adapted, feature_based.TCA, nearest, n_components=30, mu=0.1, kernel="rbf", gamma=gamma),
+            partial(adapted, feature_based.TCA, nearest, n_components=30, mu=0.1, kernel="rbf"),
         ),
         "KMM": Rivals(
             KMM(classifier=LinearSVM()),
-            partial(adapted, instance_based.KMM, SVC(kernel="linear"), kernel="rbf", gamma=gamma, B=1000),
+            partial(adapted, instance_based.KMM, SVC(kernel="linear"), kernel="rbf", B=1000),
         ),
         "SA": Rivals(SA(classifier=OneNN(), dim=30), partial(adapted, feature_based.SA, nearest, n_components=30)),
     }
@@ -377,7 +381,7 @@ class Library(NamedTuple):
     """A public library: the module that it is imported as, and what it has that we have too."""
 
     module: str
-    methods: Callable[[Sample], dict[str, Rivals]]
+    methods: Callable[[], dict[str, Rivals]]
 
 
 LIBRARIES = {"skada": Library("skada", in_skada), "POT": Library("ot", in_pot), "adapt": Library("adapt", in_adapt)}
@@ -385,7 +389,7 @@ LIBRARIES = {"skada": Library("skada", in_skada), "POT": Library("ot", in_pot), 
 
 def beside(library: str, name: str, side: str, data: Sample) -> np.ndarray:
     """Fit and predict with ours or the library's."""
-    rivals = LIBRARIES[library].methods(data)[name]
+    rivals = LIBRARIES[library].methods()[name]
     if side == "theirs":
         return rivals.theirs(data)
     return rivals.ours.fit(data.Xs, data.ys, data.Xt).predict(data.Xt)
@@ -460,7 +464,7 @@ def run(options: argparse.Namespace) -> list[Compared]:
                 print(f"\n{library}: not installed (pip install {library})")
                 continue
             print(HEADING.format(library, "accuracy on the target"))
-            offered = list(LIBRARIES[library].methods(data))
+            offered = list(LIBRARIES[library].methods())
             names = offered if options.among is None else [name for name in offered if name in options.among]
             if not names:
                 print(f"none of {', '.join(options.among)}; it has {', '.join(offered)}")

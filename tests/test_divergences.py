@@ -310,7 +310,7 @@ class TestPlan:
         assert list(zip(rows, columns, strict=True)) == overlapping
 
     def test_the_cheapest_are_so_in_their_row_or_column(self):
-        C = np.random.default_rng(0).random((40, 90))
-        rows = np.argsort(np.argsort(C, axis=1), axis=1) < 12 * 3
-        columns = np.argsort(np.argsort(C, axis=0), axis=0) < 12
+        C = np.random.default_rng(0).random((80, 190))
+        rows = np.argsort(np.argsort(C, axis=1), axis=1) < 24 * 3
+        columns = np.argsort(np.argsort(C, axis=0), axis=0) < 24
         np.testing.assert_array_equal(cheapest(C), rows | columns)
