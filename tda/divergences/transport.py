@@ -50,11 +50,11 @@ def exact(C: np.ndarray, near: Plan | None = None) -> Plan:
         broken = (dearness < -ROUNDING * np.abs(C).max()) & ~pairs
         if not broken.any():
             return Plan(csr_array(g), (p, q))
-        pairs |= broken & cheapest(dearness)
+        pairs |= broken & cheapest(np.where(broken, dearness, np.inf))
 
 
 def cheapest(C: np.ndarray) -> np.ndarray:
-    """Return where an entry of C is among the least `PAIRS` of its row or column, or more of the shorter side's."""
+    """Return where an entry of C is among the least `PAIRS` of its row or column; more, where these are the fewer."""
     ns, nt = C.shape
     least = C.astype(np.float32)
     found = np.zeros(C.shape, dtype=bool)
