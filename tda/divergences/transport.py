@@ -54,7 +54,7 @@ def exact(C: np.ndarray, near: Plan | None = None) -> Plan:
 
 
 def cheapest(C: np.ndarray) -> np.ndarray:
-    """Return where an entry of C is among the least `PAIRS` of its row or column, of the fewer ones in proportion more."""
+    """Return where an entry of C is among the least `PAIRS` of its row or column; of the longer, in proportion more."""
     ns, nt = C.shape
     least = C.astype(np.float32)
     found = np.zeros(C.shape, dtype=bool)
