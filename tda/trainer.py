@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from copy import deepcopy
-from functools import partial
+from functools import cache, partial
 from itertools import islice
+from math import isfinite
 from typing import Annotated, Any, Literal, Self, cast
 
 import numpy as np
@@ -144,16 +145,18 @@ class Trainer:
         method.begin(xs, ys, xt)
         training = Training(method, optimiser, annealing, (xs, ys, xt), [] if watched is None else watched)
         done = 0 if checkpoint is None else checkpoint.resume(training)
+        trained = cache(trainable)
         for step, drawn in enumerate(islice(draws, done, self.steps), start=done):
             i, j = (index.to(xs.device) for index in drawn)
-            rows = xs.index_select(0, i), ys[i], xt.index_select(0, j)
-            objectives = method.objectives(self._batch(*rows, j, step / self.steps))
+            x = gathered((xs, i), (xt, j))
+            if self.augment is not None and x.ndim == 4:
+                x = self.augment(x)
+            objectives = method.objectives(Batch(x, ys[i], j, step / self.steps))
             while objective := self._next(objectives, xs.device):
-                if not torch.isfinite(objective.loss):
+                if not isfinite(objective.loss.item()):
                     raise DivergenceError(diverged(objective, step, self.steps))
                 optimiser.zero_grad()
-                chosen = {p for module in objective.train for p in module.parameters() if p.requires_grad}
-                objective.loss.backward(inputs=list(chosen))
+                objective.loss.backward(inputs=trained(objective.train))
                 optimiser.step()
             annealing.step()
             if self.watch_every and (step + 1) % self.watch_every == 0:
@@ -164,7 +167,8 @@ class Trainer:
         method.finish(xs, xt)
 
     def _optimiser(self, method: DeepMethod) -> torch.optim.Optimizer:
-        groups = [*method.network.parameter_groups(self.lr), {"params": own_parameters(method), "lr": self.lr}]
+        own = {"params": own_parameters(method), "lr": self.lr}
+        groups = [group for group in (*method.network.parameter_groups(self.lr), own) if group["params"]]
         if self.optimiser == "adam":
             betas = (self.momentum, 0.999)
             return torch.optim.Adam(groups, betas=betas, weight_decay=self.weight_decay, fused=True)
@@ -172,13 +176,9 @@ class Trainer:
             groups, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay, fused=True
         )
 
-    def _batch(self, xs: Tensor, ys: Tensor, xt: Tensor, it: Tensor, progress: float) -> Batch:
-        if self.augment is not None and xs.ndim == 4:
-            xs, xt = self.augment(torch.cat([xs, xt])).split([len(xs), len(xt)])
-        return Batch(xs, ys, xt, it, progress)
-
     def _next(self, objectives: Iterator[Objective], device: torch.device) -> Objective | None:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+        coarse = torch.autocast(device.type, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        with coarse:
             return next(objectives, None)
 
 
@@ -351,6 +351,21 @@ def own_parameters(method: DeepMethod) -> list[torch.nn.Parameter]:
     """Return what a method trains besides its network, a domain classifier say."""
     shared = {id(p) for p in method.network.parameters()}
     return [p for p in method.parameters() if id(p) not in shared]
+
+
+def trainable(modules: tuple[torch.nn.Module, ...]) -> list[torch.nn.Parameter]:
+    """Return the parameters of modules that a gradient may change, each once."""
+    return [*{p: None for module in modules for p in module.parameters() if p.requires_grad}]
+
+
+def gathered(*drawn: tuple[Tensor, Tensor]) -> Tensor:
+    """Return these rows of each of several tensors, one after the other, copied once."""
+    first = drawn[0][0]
+    sizes = [len(index) for _, index in drawn]
+    x = first.new_empty(sum(sizes), *first.shape[1:])
+    for part, (samples, index) in zip(x.split(sizes), drawn, strict=True):
+        torch.index_select(samples, 0, index, out=part)
+    return x
 
 
 def indices(samples: int, batch: int, seed: int) -> Iterator[Tensor]:

@@ -49,7 +49,7 @@ def given(width: int) -> Given:
 def batch(n: int = 12, width: int = 7, classes: int = 3) -> Batch:
     draw = torch.Generator().manual_seed(0)
     xs, xt = torch.randn(n, width, generator=draw), torch.randn(n, width, generator=draw) + 1
-    return Batch(xs, torch.arange(n) % classes, xt, torch.arange(n), 0.5)
+    return Batch(torch.cat([xs, xt]), torch.arange(n) % classes, torch.arange(n), 0.5)
 
 
 def listed(*, side_branch: bool = True, apart: bool = True, dropout: float = 0.0, weight: float = 10.0) -> TransferNet:

@@ -66,7 +66,7 @@ def outputs(ns: int = 5, nt: int = 6) -> tuple[Output, Output]:
 def batch(progress: float = 0.2, n: int = 6) -> Batch:
     draw = torch.Generator().manual_seed(2)
     xs, xt = torch.randn(n, 8, generator=draw), torch.randn(n, 8, generator=draw) + 1
-    return Batch(xs, torch.arange(n) % CLASSES, xt, torch.arange(n), progress)
+    return Batch(torch.cat([xs, xt]), torch.arange(n) % CLASSES, torch.arange(n), progress)
 
 
 def stepped(method: DeepMethod, objectives: Iterator[Objective], lr: float = 0.05) -> list[Objective]:
@@ -237,7 +237,7 @@ class TestADDA:
         method.source_encoder = method.encoder
         seen: list[Tensor] = []
         method.discriminator[0].register_forward_hook(lambda layer, given, made: seen.extend(given))
-        next(method.objectives(batch(progress=0.6)._replace(xs=torch.ones(500, 8), xt=torch.ones(500, 8))))
+        next(method.objectives(Batch(torch.ones(1000, 8), torch.zeros(500).long(), torch.arange(500), 0.6)))
         target, source = seen[0].split(500)
         assert len(source.unique(dim=0)) > 50
         torch.testing.assert_close(source.mean(0), target.mean(0), atol=0.15, rtol=0)
@@ -502,7 +502,7 @@ class TestCAN:
 
     def images(self, progress: float = 0.2) -> Batch:
         xs, xt = torch.randint(0, 256, (2, 6, 32, 32, 3), dtype=torch.uint8)
-        return Batch(xs, torch.arange(6) % CLASSES, xt, torch.arange(6), progress)
+        return Batch(torch.cat([xs, xt]), torch.arange(6) % CLASSES, torch.arange(6), progress)
 
     def test_building_it_leaves_the_backbone_as_it_was(self) -> None:
         torch.manual_seed(0)

@@ -99,17 +99,22 @@ class TestDiscrepancies:
             slope = (double_sum(k, S.detach() + step, T) - double_sum(k, S.detach() - step, T)) / 2e-3
             assert float(S.grad[i, j]) == pytest.approx(slope, abs=1e-4)
 
-    def test_the_slopes_of_the_fused_sum_are_those_of_the_graph(self) -> None:
-        """By samples and by weights, against automatic differentiation of the kernels one by one."""
-        Z, W = torch.cat(pair()), torch.randn(12, 12, generator=torch.Generator().manual_seed(2))
+    @pytest.mark.parametrize("typical", ["mean", "median"])
+    def test_the_slopes_of_the_fused_sum_are_those_of_the_graph(self, typical: Any) -> None:
+        """By the samples of two layers and by weights, against automatic differentiation of the kernels one by one."""
+        layers = torch.cat(pair()), 3 * torch.cat(pair(d=5, seed=3))
+        W = torch.randn(12, 12, generator=torch.Generator().manual_seed(2))
         slopes = []
         for fused in (True, False):
-            z, w = Z.clone().requires_grad_(), W.clone().requires_grad_()
+            w, *Z = leaves = [x.clone().requires_grad_() for x in (W, *layers)]
             both = w + w.T
-            K = losses.mixture(losses.squared_distances(z), 4)
-            found = losses.kernel_sum(z, both, kernels=4) if fused else (both * K).sum()
+            if fused:
+                found = losses.kernel_sum(both, *Z, kernels=4, typical=typical)
+            else:
+                K = [losses.mixture(losses.squared_distances(z), 4, typical=typical) for z in Z]
+                found = (both * (K[0] + K[1])).sum()
             (3 * found).backward()
-            slopes.append((found.detach(), z.grad, w.grad))
+            slopes.append((found.detach(), *(leaf.grad for leaf in leaves)))
         for one, other in zip(*slopes, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
@@ -201,7 +206,7 @@ def prepared(method: DeepMethod, classes: int = 4, width: int = 3) -> DeepMethod
 def outputs(ns: int = 8, nt: int = 8, progress: float = 0.3) -> tuple[Output, Output, Batch]:
     (S, T), (A, B) = pair(ns, nt), pair(ns, nt, d=4, seed=1)
     ys = torch.arange(ns) % 4
-    return Output(S, A), Output(T, B), Batch(S, ys, T, torch.arange(nt), progress)
+    return Output(S, A), Output(T, B), Batch(torch.cat([S, T]), ys, torch.arange(nt), progress)
 
 
 class TestMethods:
@@ -335,7 +340,7 @@ class TestLaterMethods:
         method.begin(source.features, ys, torch.zeros(10, 3))
         guesses = np.full((10, 4), 0.25)  # sample 8 is in no batch
         for logits, it in ((-target.logits, [5, 3, 0, 9, 1, 2, 7, 4]), (target.logits, [9, 1, 2, 0, 4, 5, 6, 7])):
-            now = Batch(source.features, ys, target.features, torch.tensor(it), 0.0)
+            now = Batch(torch.cat([source.features, target.features]), ys, torch.tensor(it), 0.0)
             found = method.alignment(source, Output(target.features, logits), now)
             said = logits.argmax(1)
             guesses[it] = np.eye(4)[said]
@@ -493,7 +498,9 @@ class TestLaterMethods:
         batches, ys = [], torch.arange(40) % 4
         for seed in range(4):
             (S, T), (A, B) = pair(40, 40, seed=seed), pair(40, 40, d=4, seed=seed + 4)
-            batches.append((Output(S + ys[:, None], A), Output(T, B), Batch(S, ys, T, torch.arange(40), 0.0)))
+            batches.append(
+                (Output(S + ys[:, None], A), Output(T, B), Batch(torch.cat([S, T]), ys, torch.arange(40), 0.0))
+            )
 
         def estimate(one: Any, other: Any) -> float:
             seen = [(source.features, target.features, batch.ys, target.logits.argmax(1))

@@ -151,7 +151,7 @@ def test_autodial_starts_from_the_share_given_and_minimises_the_targets_entropy(
     method.prepare(network())
     assert [m.alpha.item() for m in method.modules() if isinstance(m, Mixed)] == [pytest.approx(0.8)]
     source, target = (Output(torch.randn(n, 4), torch.randn(n, 3)) for n in (5, 4))
-    now = Batch(source.features, torch.zeros(5), target.features, torch.arange(4), 0.4)
+    now = Batch(torch.cat([source.features, target.features]), torch.zeros(5), torch.arange(4), 0.4)
     torch.testing.assert_close(method.alignment(source, target, now), entropies(target.logits).mean())
 
 
@@ -187,7 +187,7 @@ class TestDSBN:
         for _ in range(3):
             fs, ft, logits = torch.randn(5, 4), torch.randn(4, 4), torch.randn(4, 3)
             source, target = Output(fs, torch.randn(5, 3)), Output(ft, logits)
-            loss = method.alignment(source, target, Batch(fs, ys, ft, torch.arange(4), 0.4))
+            loss = method.alignment(source, target, Batch(torch.cat([fs, ft]), ys, torch.arange(4), 0.4))
             for side, (f, labels) in enumerate(((fs, ys), (ft, logits.argmax(1)))):
                 for c in labels.unique().tolist():
                     mean = f[labels == c].mean(0).numpy()
@@ -213,7 +213,7 @@ class TestDSBN:
     def test_the_first_stage_weighs_its_distances(self) -> None:
         method = self.made()
         xs, xt = torch.randn(8, 3), torch.randn(8, 3)
-        now = Batch(xs, torch.arange(8) % 3, xt, torch.arange(8), 0.4)
+        now = Batch(torch.cat([xs, xt]), torch.arange(8) % 3, torch.arange(8), 0.4)
         source, target = copy.deepcopy(method).pair(now)
         expected = F.cross_entropy(source.logits, now.ys)
         expected = expected + 0.3 * copy.deepcopy(method).alignment(source, target, now)
@@ -227,7 +227,7 @@ class TestDSBN:
         method.begin(xs, ys, xt)
         with torch.no_grad():
             first = method.eval().classify(xt).softmax(1)
-        now = Batch(xs, ys, xt[it], it, 0.6)
+        now = Batch(torch.cat([xs, xt[it]]), ys, it, 0.6)
         (objective,) = method.train().objectives(now)
         with torch.no_grad():
             source, target = method.pair(now)
@@ -264,7 +264,7 @@ def test_each_domain_is_embedded_as_it_was_trained(method: DeepMethod) -> None:
     s, t = halves((400, 3))
     with torch.no_grad():
         for _ in range(200):
-            source, target = method.pair(Batch(s, torch.zeros(400).long(), t, torch.arange(400), 0.5))
+            source, target = method.pair(Batch(torch.cat([s, t]), torch.zeros(400).long(), torch.arange(400), 0.5))
         method.eval()
         torch.testing.assert_close(method.embed(s, "source"), source.features, atol=0.01, rtol=0.01)
         torch.testing.assert_close(method.embed(t, "target"), target.features, atol=0.01, rtol=0.01)

@@ -69,7 +69,7 @@ def prepared(method: DeepMethod, **sizes: Any) -> DeepMethod:
 def batch(n: int = 6, progress: float = 0.0) -> Batch:
     draw = torch.Generator().manual_seed(4)
     xs, xt = torch.randn(n, 5, generator=draw), torch.randn(n, 5, generator=draw) + 1
-    return Batch(xs, torch.arange(n) % CLASSES, xt, torch.arange(n), progress)
+    return Batch(torch.cat([xs, xt]), torch.arange(n) % CLASSES, torch.arange(n), progress)
 
 
 def test_entropies_are_those_of_each_sample() -> None:
@@ -174,7 +174,7 @@ class TestSHOT:
 
     def test_first_phase_is_cross_entropy_with_smoothed_labels_of_the_source_alone(self) -> None:
         method, given = self.made().eval(), batch()
-        (objective,) = method.objectives(given._replace(xt=torch.full_like(given.xt, torch.nan)))
+        (objective,) = method.objectives(given._replace(x=torch.cat([given.xs, torch.full_like(given.xt, torch.nan)])))
         p = probabilities(method.classify(given.xs).detach())
         plain = 0.0
         for row, y in zip(p, given.ys.tolist(), strict=True):
@@ -185,7 +185,9 @@ class TestSHOT:
     def test_second_phase_does_not_touch_the_source_and_trains_only_below_the_head(self) -> None:
         method, given = self.made(), batch(progress=0.5)
         method.begin(given.xs, given.ys, given.xt)
-        poisoned = given._replace(xs=torch.full_like(given.xs, torch.nan), ys=torch.full_like(given.ys, -1))
+        poisoned = given._replace(
+            x=torch.cat([torch.full_like(given.xs, torch.nan), given.xt]), ys=torch.full_like(given.ys, -1)
+        )
         (objective,) = method.objectives(poisoned)
         assert torch.isfinite(objective.loss)
         trained = {id(p) for module in objective.train for p in module.parameters()}
@@ -200,7 +202,7 @@ class TestSHOT:
         said = [method.train(mode).network(given.xt) for mode in (True, False)]
         labels = [centroid_labels(o.features.detach(), o.logits.detach()) for o in said]
         assert not torch.equal(labels[0], labels[1])
-        (objective,) = method.train().objectives(given._replace(xt=given.xt[it], it=it))
+        (objective,) = method.train().objectives(given._replace(x=torch.cat([given.xs, given.xt[it]]), it=it))
         p = probabilities(method.train().network(given.xt[it]).logits.detach())
         plain = np.mean([entropy(r) for r in p]) - entropy(p.mean(0))
         plain += 0.3 * cross_entropy(p, labels[1][it])
@@ -463,7 +465,7 @@ class TestL2M:
 
     def test_the_meta_gradient_is_that_of_finite_differences_of_the_step_ahead(self) -> None:
         method, given = self.made().eval().double(), batch()
-        given = given._replace(xs=given.xs.double(), xt=given.xt.double())
+        given = given._replace(x=given.x.double())
 
         def foreseen(share: float) -> float:
             """Copy the network, take the step, and see: nothing of the method's own second derivatives."""

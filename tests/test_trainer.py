@@ -304,7 +304,7 @@ class TestDANN:
         method = DANN(weight=1.0, gamma=10.0, hidden=[5])
         method.prepare(Network(pixels(), classes=2))
         fs, ft = torch.randn(6, 768, requires_grad=True), torch.randn(4, 768, requires_grad=True)
-        batch = Batch(fs, torch.zeros(6, dtype=torch.int64), ft, torch.arange(4), progress)
+        batch = Batch(torch.cat([fs, ft]), torch.zeros(6, dtype=torch.int64), torch.arange(4), progress)
         loss = method.alignment(Output(fs, fs), Output(ft, ft), batch)
 
         probability = torch.sigmoid(method.discriminator(torch.cat([fs, ft]))).squeeze(1)  # of target

@@ -93,41 +93,51 @@ def contrast(K: Tensor, weights: Tensor) -> Tensor:
 
 
 class KernelSum(torch.autograd.Function):
-    """sum_ij W_ij k(z_i, z_j) for the k of `mixture`, whose slope by Z is found along with its value.
+    """sum_ij W_ij k(z_i, z_j), k as in `mixture`, added up over layers, with the slopes found along with the value.
 
-    The slope by z_i is 4 sum_j W_ij k'_ij (z_i - z_j), k' the derivative of k by the squared distance: a dozen small
-    operations, where a graph has sixty. It cannot be differentiated again.
+    The slope by z_i is 4 sum_j W_ij k'_ij (z_i - z_j), k' the derivative of k by the squared distance: a row of a
+    Laplacian times Z. All layers share a dozen small operations in place, where a graph has sixty for each. It cannot
+    be differentiated again.
     """
 
     @staticmethod
-    def forward(ctx: Any, Z: Tensor, W: Tensor, kernels: int, typical: Typical) -> Tensor:
-        """Return the sum for Z (n, d) and symmetric weights W (n, n)."""
-        Z = Z - Z.mean(0)
-        D = squared_distances(Z)
-        rate = -1 / (_typical(D, typical) * 2.0 ** (kernels - 1 - kernels // 2))  # of the widest kernel
-        one = torch.exp(rate * D)
-        K = steepness = one  # steepness is k' / rate
+    def forward(ctx: Any, W: Tensor, kernels: int, typical: Typical, *layers: Tensor) -> Tensor:
+        """Return the sum for symmetric weights W (n, n) and each layer's Z (n, d)."""
+        centred = [Z - Z.mean(0) for Z in layers]
+        G = torch.stack([Z @ Z.T for Z in centred])
+        lengths = G.diagonal(dim1=1, dim2=2)
+        D = (lengths[:, :, None] + lengths[:, None]).sub_(G, alpha=2).clamp_min_(0)
+        rates = -1 / (_typical(D, typical) * 2.0 ** (kernels - 1 - kernels // 2))  # of the widest kernel
+        one = D.mul_(rates).exp_()
+        K, steepness = one.clone(), one.clone()  # steepness is k' / rate
         for power in range(1, kernels):
-            one = one * one
-            K = K + one
-            steepness = torch.add(steepness, one, alpha=2.0**power)
-        pull = steepness * W
-        slope = torch.addmm(pull.sum(1)[:, None] * Z, pull, Z, alpha=-1).mul_(4 * rate)
-        ctx.save_for_backward(slope, K)
+            one.square_()
+            K += one
+            steepness.add_(one, alpha=2.0**power)
+        laplacians = steepness.mul_(W).mul_(-4 * rates)
+        laplacians.diagonal(dim1=1, dim2=2).sub_(laplacians.sum(2))
+        K = K.sum(0)
+        ctx.save_for_backward(K, *(L @ Z for L, Z in zip(laplacians, centred, strict=True)))
         return torch.dot(K.flatten(), W.flatten())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the slopes by Z and W, times `weight`."""
-        slopes = zip(ctx.saved_tensors, ctx.needs_input_grad[:2], strict=True)
-        return *(weight * slope if asked else None for slope, asked in slopes), None, None
+        """Return the slopes by W and the layers, times `weight`."""
+        by_weights, *by_layers = (
+            weight * slope if asked else None
+            for slope, asked in zip(ctx.saved_tensors, ctx.needs_input_grad[:1] + ctx.needs_input_grad[3:], strict=True)
+        )
+        return by_weights, None, None, *by_layers
 
 
 @in_float32
-def kernel_sum(Z: Tensor, W: Tensor, *, kernels: int, typical: Typical = "mean") -> Tensor:
-    """Return sum_ij W_ij k(z_i, z_j) of the rows of Z (n, d), k as in `mixture`, for symmetric weights W (n, n)."""
-    found: Tensor = KernelSum.apply(Z, W, kernels, typical)
+def kernel_sum(W: Tensor, *layers: Tensor, kernels: int, typical: Typical = "mean") -> Tensor:
+    """Return sum_ij W_ij k(z_i, z_j) of the rows of Z, k as in `mixture`, added up over the layers' Z (n, d).
+
+    The weights W (n, n) are symmetric.
+    """
+    found: Tensor = KernelSum.apply(W, kernels, typical, *layers)
     return found
 
 
@@ -170,7 +180,7 @@ def mmd2(
     signed = uniform(source, target)
     if weights is not None:
         signed = torch.cat([weights / weights.sum(), signed[len(source) :]])
-    return kernel_sum(torch.cat([source, target]), signed[:, None] * signed, kernels=kernels, typical=typical)
+    return kernel_sum(torch.outer(signed, signed), torch.cat([source, target]), kernels=kernels, typical=typical)
 
 
 @in_float32
@@ -270,7 +280,7 @@ def local_mmd2(source: Tensor, target: Tensor, ys: Tensor, pt: Tensor, *, kernel
     ----------
     Y. Zhu et al. Deep subdomain adaptation network for image classification. IEEE TNNLS 32, 2021, equations 6 to 8.
     """
-    return kernel_sum(torch.cat([source, target]), class_pairs(ys, pt), kernels=kernels)
+    return kernel_sum(class_pairs(ys, pt), torch.cat([source, target]), kernels=kernels)
 
 
 @in_float32
@@ -319,10 +329,13 @@ def sliced_wasserstein2(source: Tensor, target: Tensor, *, projections: int) -> 
 
 
 def _typical(D: Tensor, typical: Typical) -> Tensor:
-    """Return the mean or median of distances, off the diagonal where all pairs are there; never 0."""
-    n = len(D)
-    if D.ndim == 2 and D.shape[1] == n:
-        if typical == "mean":
-            return (D.sum() / (n * n - n)).clamp_min(1e-12)
-        D = D[~torch.eye(n, dtype=torch.bool, device=D.device)]
-    return (D.mean() if typical == "mean" else D.median()).clamp_min(1e-12)
+    """Return the mean or median of distances, never 0: of all pairs (..., n, n) off the diagonal, (..., 1, 1)."""
+    n = D.shape[-1]
+    if D.shape[-2:] != (n, n):
+        found = D.mean() if typical == "mean" else D.median()
+    elif typical == "mean":
+        found = D.sum((-2, -1), keepdim=True) / (n * n - n)
+    else:
+        apart = ~torch.eye(n, dtype=torch.bool, device=D.device)
+        found = D[..., apart].median(-1, keepdim=True).values.unsqueeze(-1)
+    return found.clamp_min(1e-12)

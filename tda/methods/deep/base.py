@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,11 +15,20 @@ DomainName = Literal["source", "target"]
 class Batch(NamedTuple):
     """One step's samples; there is no field for target labels."""
 
-    xs: Tensor  # (b, ...): source samples
+    x: Tensor  # (2b, ...): source samples, then target samples
     ys: Tensor  # (b,): source classes
-    xt: Tensor  # (b, ...): target samples
     it: Tensor  # (b,): which target samples they are
     progress: float  # in [0, 1): the share of training that is over
+
+    @property
+    def xs(self) -> Tensor:
+        """Source samples (b, ...)."""
+        return self.x[: len(self.ys)]
+
+    @property
+    def xt(self) -> Tensor:
+        """Target samples (b, ...)."""
+        return self.x[len(self.ys) :]
 
 
 class Objective(NamedTuple):
@@ -82,8 +90,7 @@ class DeepMethod(nn.Module):
 
     def pair(self, batch: Batch) -> tuple[Output, Output]:
         """Return the network's outputs on the source half and on the target half of a batch."""
-        both = self.network(torch.cat([batch.xs, batch.xt]))
-        features, logits = (part.split([len(batch.xs), len(batch.xt)]) for part in both)
+        features, logits = (part.split([len(batch.ys), len(batch.it)]) for part in self.network(batch.x))
         return Output(features[0], logits[0]), Output(features[1], logits[1])
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:

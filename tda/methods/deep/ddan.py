@@ -76,7 +76,7 @@ class DDAN(DeepMethod):
         w = uniform(source.features, target.features)
         classes = class_pairs(batch.ys, F.one_hot(guessed, self.network.classes).float())
         balanced = (1 - self.mu_) * w[:, None] * w + self.mu_ * classes
-        found: Tensor = kernel_sum(torch.cat([source.features, target.features]), balanced, kernels=self.kernels)
+        found: Tensor = kernel_sum(balanced, torch.cat([source.features, target.features]), kernels=self.kernels)
         return found
 
     def _see(self, *batch: Tensor) -> None:

@@ -43,7 +43,7 @@ class FixMatch(DeepMethod):
 
     def objectives(self, batch: Batch) -> Iterator[Objective]:
         """Yield the source's cross-entropy and the consistency of the two views."""
-        views = torch.cat([batch.xs, batch.xt, self.perturbation(batch.xt)])
+        views = torch.cat([batch.x, self.perturbation(batch.xt)])
         sizes = [len(batch.xs), len(batch.xt), len(batch.xt)]
         source, weak, strong = self.network(views).logits.split(sizes)
         terms = {

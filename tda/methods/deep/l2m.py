@@ -67,7 +67,7 @@ class L2M(DeepMethod):
     def objectives(self, batch: Batch) -> Iterator[Objective]:
         """Yield the meta-network's loss, one step of the network ahead, then the network's."""
         top = Top(self.network)
-        given = self.network.backbone(torch.cat([batch.xs, batch.xt]))
+        given = self.network.backbone(batch.x)
         foreseen = self._look_ahead(top, given.detach(), batch)
         yield Objective(foreseen, (self.meta,), {"foreseen": foreseen})
         source, target = halves(top(given), len(batch.xs))

@@ -1,6 +1,5 @@
 """TransferNet: the textbook's own network for DDC, Deep CORAL and DANN, with its quirks to switch on and off."""
 
-import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
@@ -86,7 +85,7 @@ class TransferNet(DeepMethod):
         if self.apart:
             (xs, source), (xt, target) = self._read(batch.xs), self._read(batch.xt)
         else:
-            read, aligned = self._read(torch.cat([batch.xs, batch.xt]))
+            read, aligned = self._read(batch.x)
             (xs, xt), (source, target) = (part.split([len(batch.xs), len(batch.xt)]) for part in (read, aligned))
         return Output(source, self.network.head(xs)), Output(target, xt[:0])
 
