@@ -44,6 +44,7 @@ from tda.task import Domain, Task
 from tda.trainer import DivergenceError, Learner, Trainer
 
 ORACLE_FOLDS = 3
+GIVEN = f"{Given.__module__}.{Given.__qualname__}"
 log = logging.getLogger(__name__)
 COMPUTING = ("torch", "numpy", "scipy", "scikit-learn", "hydra-core", "tda")
 
@@ -302,6 +303,11 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     """
     external = config.allow_external
     task = dataset(OmegaConf.to_yaml(config.dataset, resolve=True), external).task(config.task)
+    if task.source.x.ndim == 2 and config.backbone._target_ != GIVEN:
+        raise UsageError(
+            f"{config.dataset.name} holds features, which {config.backbone.name} cannot see; leave backbone= out, or "
+            f"backbone=given backbone.name={config.backbone.name} to have tables say that they are its features"
+        )
     shallow = config.method.run.trainer is None
     if config.extractor.trainer is not None:
         nodes = (OmegaConf.to_yaml(node, resolve=True) for node in (config.backbone, config.extractor.trainer))

@@ -131,6 +131,20 @@ def test_a_folder_of_feature_files_is_a_dataset(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("method", ["one_nn", "dann"])
+def test_no_backbone_sees_features_or_lends_them_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    for name in ("one", "two"):
+        np.savez(tmp_path / f"{name}.npz", x=np.eye(6), y=np.arange(6) % 3)
+    command = ["run", "dataset=features", f"dataset.root={tmp_path}", f"results={tmp_path / 'r'}", "task=one-two"]
+    command += [f"method={method}", "trainer.steps=2"]
+    assert main([*command, "backbone=resnet50"]) == 2
+    assert "holds features, which resnet50 cannot see" in capsys.readouterr().err
+    assert main([*command, "backbone=given", "backbone.name=resnet50"]) == 0
+    assert "resnet50" in capsys.readouterr().out
+
+
 def test_a_deep_method_trains_on_the_features_of_a_frozen_backbone(photographs: Path, tmp_path: Path) -> None:
     weights = tmp_path / "resnet18.safetensors"
     save_file(torchvision.models.resnet18(weights=None).state_dict(), weights)
