@@ -10,6 +10,7 @@ from tda.backbones.base import Backbone, Network, perceptron, resident, standard
 from tda.backbones.caffe_lenet import CaffeLeNet
 from tda.backbones.ganin import LeNet, SVHNNet
 from tda.backbones.given import Given
+from tda.backbones.jdda_lenet import JDDALeNet
 from tda.backbones.mcd_lenet import MCDLeNet
 from tda.backbones.pixels import Pixels
 
@@ -152,3 +153,22 @@ def test_the_lenet_of_caffe_is_its_layers_one_after_another() -> None:
     backbone.train()
     dropped = backbone(x) == 0
     assert dropped.float().mean() > (backbone.eval()(x) == 0).float().mean() + 0.1
+
+
+def test_the_lenet_of_jdda_is_its_layers_one_after_another() -> None:
+    torch.manual_seed(0)
+    backbone = JDDALeNet(size=32, bottleneck=None, hidden=[], discriminator=[100], dropout=0.5).eval()
+    x = torch.from_numpy(images(size=32))
+    first, second, third, last = (layer for layer in backbone.layers if isinstance(layer, nn.Conv2d | nn.Linear))
+    assert [tuple(layer.weight.shape) for layer in (first, second, third, last)] == [
+        (64, 1, 5, 5), (128, 64, 5, 5), (1024, 3200), (64, 1024)
+    ]  # fmt: skip
+    seen = F.max_pool2d(F.relu(first(2 * (x.float() / 255).mean(3).unsqueeze(1))), 2)
+    seen = F.max_pool2d(F.relu(second(seen)), 2)
+    torch.testing.assert_close(backbone(x), F.relu(last(F.relu(third(seen.flatten(1))))))
+    assert backbone(x).shape[1] == backbone.width == 64
+    assert not torch.equal(backbone.train()(x), backbone(x))
+    for layer, reach in ((first, 25 + 64 * 25), (third, 3200 + 1024)):
+        assert layer.bias is not None
+        assert not layer.bias.any()
+        assert layer.weight.abs().max().item() == pytest.approx((6 / reach) ** 0.5, rel=0.01)
