@@ -113,7 +113,7 @@ def test_the_lenet_of_mcd_is_its_layers_one_after_another(hidden: list[int] | No
     backbone.eval()
     predictor.eval()
 
-    first, normalised, _, _, second, renormalised, *_ = backbone.convolutions
+    first, normalised, _, _, second, renormalised, *_ = backbone.layers
     seen = F.max_pool2d(F.relu(by_its_statistics(normalised, first(2 * (x.float() / 255).mean(3).unsqueeze(1)))), 2)
     seen = F.max_pool2d(F.relu(by_its_statistics(renormalised, second(seen))), 2).flatten(1)
     assert seen.shape[1] == backbone.width == 48 * 4 * 4

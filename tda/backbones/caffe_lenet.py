@@ -7,18 +7,15 @@ IEEE 86, 1998; with the widths of Y. Jia et al., Caffe, ACM MM 2014. Dropout sta
 (M. Long et al., NeurIPS 2018) have it in their code; weights are drawn as He et al. (ICCV 2015) do.
 """
 
-from collections.abc import Sequence
-from typing import Annotated
+from torch import nn
 
-from pydantic import Field, PositiveInt
-from torch import Tensor, nn
-
-from tda.backbones.base import Backbone, he_normal
+from tda.backbones.base import he_normal
+from tda.backbones.grey import GreyLeNet
 
 FEATURES = 500
 
 
-class CaffeLeNet(Backbone):
+class CaffeLeNet(GreyLeNet):
     """Two 5x5 convolutions (20, 50 maps), each with 2x2 max-pooling and ReLU, and 500 features; images become grey.
 
     Parameters
@@ -29,24 +26,10 @@ class CaffeLeNet(Backbone):
         Of the maps of the second convolution, each whole, and of the features.
     """
 
-    def __init__(
-        self,
-        *,
-        size: Annotated[int, Field(ge=16)],
-        bottleneck: PositiveInt | None,
-        hidden: Sequence[PositiveInt],
-        discriminator: Sequence[PositiveInt],
-        dropout: Annotated[float, Field(ge=0, lt=1)],
-    ) -> None:
-        super().__init__(size=size, bottleneck=bottleneck, hidden=hidden, discriminator=discriminator)
-        side = ((size - 4) // 2 - 4) // 2
-        self.layers = he_normal(nn.Sequential(
+    def layered(self, side: int) -> tuple[nn.Sequential, int]:
+        layers = he_normal(nn.Sequential(
             nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.ReLU(),
-            nn.Conv2d(20, 50, 5), nn.Dropout2d(dropout), nn.MaxPool2d(2), nn.ReLU(),
-            nn.Flatten(), nn.Linear(50 * side * side, FEATURES), nn.ReLU(), nn.Dropout(dropout),
+            nn.Conv2d(20, 50, 5), nn.Dropout2d(self.dropout), nn.MaxPool2d(2), nn.ReLU(),
+            nn.Flatten(), nn.Linear(50 * side * side, FEATURES), nn.ReLU(), nn.Dropout(self.dropout),
         ))  # fmt: skip
-        self.width = FEATURES
-
-    def extract(self, x: Tensor) -> Tensor:
-        features: Tensor = self.layers(2 * x.mean(1, keepdim=True))  # in about [-1, 1]
-        return features
+        return layers, FEATURES
