@@ -28,7 +28,7 @@ from tda.backbones.features import features
 from tda.backbones.given import Given
 from tda.cache import digest
 from tda.checkpoint import Checkpoint
-from tda.config import build, complete, identity, on_features, selected, setting, validate
+from tda.config import GIVEN, build, complete, identity, on_features, selected, setting, validate
 from tda.data.base import Dataset
 from tda.devices import available_cores, torch_device
 from tda.distances import measured
@@ -44,7 +44,6 @@ from tda.task import Domain, Task
 from tda.trainer import DivergenceError, Learner, Trainer
 
 ORACLE_FOLDS = 3
-GIVEN = f"{Given.__module__}.{Given.__qualname__}"
 log = logging.getLogger(__name__)
 COMPUTING = ("torch", "numpy", "scipy", "scikit-learn", "hydra-core", "tda")
 

@@ -11,6 +11,7 @@ import pytest
 
 from tda import compare, reported
 from tda.__main__ import main
+from tda.backbones.given import Given
 from tda.cache import digest
 from tda.config import Sweep, identity
 from tda.resources import folder
@@ -148,6 +149,7 @@ def test_what_is_not_comparable_has_neither_difference_nor_verdict(
         ({"backbone": {"weights": "none"}, "trainer": None}, "resnet50", "resnet50 untrained"),
         ({"backbone": {}, "trainer": {"steps": 10}}, "given", "given"),
         ({"backbone": {}, "trainer": None}, "given", "given"),
+        ({"backbone": {"_target_": f"{Given.__module__}.{Given.__qualname__}"}, "trainer": {}}, "resnet50", "resnet50"),
     ],
 )
 def test_a_trained_network_is_told_from_its_fixed_features(

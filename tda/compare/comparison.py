@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tda import reported
+from tda.config import GIVEN
 from tda.report.table import AVERAGE as MEAN
 from tda.report.table import accuracies, frame, row_labels
 from tda.reported import AVERAGE, Printed, Table
@@ -230,7 +231,8 @@ def measured(records: Iterable[Record]) -> Iterator[dict[str, Measured]]:
 def features(row: pd.Series) -> str:
     """Return what a record's method saw, in the words of the column ``features`` of the reported numbers."""
     backbone = row["config"].get("backbone") or {}
-    trained = row["config"].get("trainer") is not None and not backbone.get("frozen")
+    fixed = backbone.get("frozen") or backbone.get("_target_") == GIVEN
+    trained = row["config"].get("trainer") is not None and not fixed
     network = str(row["backbone"])
     if network in FIXED:
         return network

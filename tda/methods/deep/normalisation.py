@@ -71,10 +71,11 @@ class DomainNormalised(DeepMethod, ABC):
         layers = [module for module in self.network.modules() if isinstance(module, DomainNormalisation)]
         for layer in layers:
             layer.evaluated = domain
-        features = super().embed(x, domain)
-        for layer in layers:
-            layer.evaluated = "target"
-        return features
+        try:
+            return super().embed(x, domain)
+        finally:
+            for layer in layers:
+                layer.evaluated = "target"
 
 
 def replace_normalisation(network: Network, make: Callable[[Normalisation], nn.Module]) -> None:
