@@ -32,7 +32,10 @@ class Batch(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """A loss, the modules that one optimiser step on it may change, and the terms it is made of, by name."""
+    """A loss, the modules that one optimiser step on it may change, and the terms it is made of, by name.
+
+    Which of the modules' parameters take a gradient (`requires_grad`) is settled by the first step on them.
+    """
 
     loss: Tensor
     train: tuple[nn.Module, ...]
