@@ -233,9 +233,6 @@ def identity(config: DictConfig, **other: Any) -> dict[str, Any]:
     return on_task(plain | seen | measured | selected(config).identity() | trained, config.task)
 
 
-GIVEN = "tda.backbones.given.Given"  # the backbone of features that come as they are
-
-
 def on_features(config: DictConfig) -> bool:
     """Return whether a cell's method is given features: a shallow one, or a deep one on a frozen backbone."""
     return config.method.run.trainer is None or bool(config.backbone.get("frozen"))

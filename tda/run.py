@@ -28,7 +28,7 @@ from tda.backbones.features import features
 from tda.backbones.given import Given
 from tda.cache import digest
 from tda.checkpoint import Checkpoint
-from tda.config import GIVEN, build, complete, identity, on_features, selected, setting, validate
+from tda.config import build, complete, identity, on_features, selected, setting, validate
 from tda.data.base import Dataset
 from tda.devices import available_cores, torch_device
 from tda.distances import measured
@@ -40,7 +40,7 @@ from tda.methods.deep.source_only import SourceOnly
 from tda.methods.shallow.base import Aligner
 from tda.selection import ORACLE, Judge, Selection, aligner_scores, few_labels, split
 from tda.store import Record, Store
-from tda.task import Domain, Task
+from tda.task import GIVEN, Domain, Task
 from tda.trainer import DivergenceError, Learner, Trainer
 
 ORACLE_FOLDS = 3
@@ -299,13 +299,19 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     """Return the estimator and the task as it sees it.
 
     A shallow method and a deep one on a frozen backbone see features, a deep one otherwise images.
+
+    Raises
+    ------
+    UsageError
+        If the configuration asks for what cannot be: a backbone for features that come as they are, say.
     """
     external = config.allow_external
     task = dataset(OmegaConf.to_yaml(config.dataset, resolve=True), external).task(config.task)
     if task.source.x.ndim == 2 and config.backbone._target_ != GIVEN:
         raise UsageError(
-            f"{config.dataset.name} holds features, which {config.backbone.name} cannot see; leave backbone= out, or "
-            f"backbone=given backbone.name={config.backbone.name} to have tables say that they are its features"
+            f"{config.dataset.name} holds features, which {config.backbone.name} cannot see; leave backbone= and "
+            f"backbone.name= out, or take backbone=given backbone.name={config.backbone.name} to have tables say that "
+            "they are its features"
         )
     shallow = config.method.run.trainer is None
     if config.extractor.trainer is not None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+GIVEN = "tda.backbones.given.Given"  # the backbone of features that come as they are
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Domain:

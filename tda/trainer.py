@@ -230,8 +230,19 @@ class Learner:
         self.device = torch.device(device)
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> Self:
-        """Train on source samples and labels and on target samples, images or features of a frozen backbone."""
+        """Train on source samples and labels and on target samples, images or features of a frozen backbone.
+
+        Raises
+        ------
+        UsageError
+            If the samples of the two domains differ in size.
+        """
         self.classes_, encoded = np.unique(ys, return_inverse=True)
+        if Xs.shape[1:] != Xt.shape[1:]:
+            raise UsageError(
+                f"source samples of {Xs.shape[1:]} and target samples of {Xt.shape[1:]} make no batch; "
+                "expected one size"
+            )
         xs, xt = resident(Xs, self.device), resident(Xt, self.device)
         labels = torch.tensor(encoded, device=self.device)
         waiting = nullcontext() if self.checkpoint is None else self.checkpoint.listening()

@@ -167,8 +167,17 @@ def test_the_lenet_of_jdda_is_its_layers_one_after_another() -> None:
     seen = F.max_pool2d(F.relu(second(seen)), 2)
     torch.testing.assert_close(backbone(x), F.relu(last(F.relu(third(seen.flatten(1))))))
     assert backbone(x).shape[1] == backbone.width == 64
-    assert not torch.equal(backbone.train()(x), backbone(x))
-    for layer, reach in ((first, 25 + 64 * 25), (third, 3200 + 1024)):
+    for layer in (first, second, third, last):
         assert layer.bias is not None
         assert not layer.bias.any()
+        side = layer.weight[0, 0].numel()
+        reach = side * (layer.weight.shape[0] + layer.weight.shape[1])
         assert layer.weight.abs().max().item() == pytest.approx((6 / reach) ** 0.5, rel=0.01)
+
+    units: list[Tensor] = []
+    last.register_forward_hook(lambda layer, given, made: units.append(given[0]))
+    backbone(x)
+    backbone.train()(x)
+    whole, dropped = units
+    assert (dropped[whole > 0] == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    torch.testing.assert_close(dropped[dropped > 0], 2 * whole[dropped > 0])

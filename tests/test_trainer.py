@@ -1,6 +1,7 @@
 """The one loop against plain formulas, and DANN against its own definition."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from math import exp
 from typing import Any
@@ -12,14 +13,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tda.augment import Affine, CropFlip
-from tda.backbones.base import Backbone, Network, Output
+from tda.backbones.base import Backbone, Network, Output, resident
 from tda.backbones.ganin import LeNet
 from tda.backbones.pixels import Pixels
+from tda.errors import UsageError
+from tda.methods.deep.adda import ADDA
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 from tda.methods.deep.dann import DANN
 from tda.methods.deep.reversal import reverse_gradient
 from tda.methods.deep.source_only import SourceOnly
-from tda.trainer import DivergenceError, Learner, Trainer, balanced, channel_means, indices, own_parameters
+from tda.trainer import (
+    DivergenceError,
+    Learner,
+    Trainer,
+    balanced,
+    channel_means,
+    gathered,
+    indices,
+    own_parameters,
+    trainable,
+)
+
+CPU = torch.device("cpu")
 
 SETTINGS: dict[str, Any] = {
     "steps": 12, "batch": 8, "lr": 0.05, "alpha": 10.0, "beta": 0.75, "optimiser": "sgd", "momentum": 0.9,
@@ -44,7 +59,7 @@ def images() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return Xs, np.arange(12) % 2, Xt
 
 
-def learner(method: type[DeepMethod] = SourceOnly, **changes: Any) -> Learner:
+def learner(method: Callable[..., DeepMethod] = SourceOnly, **changes: Any) -> Learner:
     arguments = {"weight": 1.0, "gamma": 10.0, "hidden": None} if method is DANN else {}
     return Learner(
         method=lambda: method(**arguments),
@@ -143,6 +158,44 @@ def test_own_parameters_are_what_is_not_the_networks_and_learn_at_the_full_rate(
     assert {id(p) for p in own} == {id(p) for p in method.discriminator.parameters()}
     groups = Trainer(**SETTINGS)._optimiser(method).param_groups
     assert [group["lr"] for group in groups if {id(p) for p in own} & {id(p) for p in group["params"]}] == [0.05]
+
+
+def test_what_has_no_parameters_is_no_group_of_the_optimiser() -> None:
+    method = SourceOnly()
+    method.prepare(Network(pixels(), classes=2))
+    (group,) = Trainer(**SETTINGS)._optimiser(method).param_groups
+    assert {id(p) for p in group["params"]} == {id(p) for p in method.parameters()}
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_a_batch_is_the_rows_that_were_drawn_of_one_domain_and_then_of_the_other(images: bool) -> None:
+    draw = np.random.default_rng(0)
+    sizes = (4, 4) if images else (3,)
+    one, other = (resident(draw.integers(0, 256, (n, *sizes)).astype(np.uint8 if images else np.float64), CPU)
+                  for n in (6, 5))  # fmt: skip
+    i, j = torch.tensor([5, 0, 0, 3]), torch.tensor([4, 1])
+    torch.testing.assert_close(gathered((one, i), (other, j)), torch.cat([one[i], other[j]]))
+
+
+def test_samples_of_two_sizes_are_refused() -> None:
+    xs, ys, xt = data()
+    with pytest.raises(UsageError, match="make no batch; expected one size"):
+        learner().fit(xs, ys, xt[:, :-1])
+
+
+def test_the_parameters_of_an_objective_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ADDA's, too, whose steps train three sets of modules in turn."""
+    asked: list[Any] = []
+
+    def counted(modules: Any) -> list[nn.Parameter]:
+        asked.append(modules)
+        return trainable(modules)
+
+    monkeypatch.setattr("tda.trainer.trainable", counted)
+    method = partial(ADDA, weight=1.0, loss="gan", pretraining=0.5, hidden=None)
+    xs, ys, xt = data()
+    learner(method, steps=8).fit(xs, ys, xt)
+    assert len(asked) == 3
 
 
 def test_divergence_names_the_step() -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from tda import reported
-from tda.config import GIVEN
 from tda.report.table import AVERAGE as MEAN
 from tda.report.table import accuracies, frame, row_labels
 from tda.reported import AVERAGE, Printed, Table
 from tda.store import Record
+from tda.task import GIVEN
 
 SPREADS = 2.0
 FIXED = ("given", "pixels")

@@ -59,7 +59,8 @@ def gaussians(D: Tensor, kernels: int, *, width: float | None = None, typical: T
     Parameters
     ----------
     D : Tensor
-        Squared distances, of any shape; a square matrix counts as one of all pairs, its diagonal left aside in w.
+        Squared distances, of any shape; a square matrix, and each of a stack, counts as those of all pairs, and its w
+        leaves the diagonal aside.
     kernels : int
         5 gives widths w/4, w/2, w, 2w and 4w.
     width : float, optional
@@ -329,7 +330,7 @@ def sliced_wasserstein2(source: Tensor, target: Tensor, *, projections: int) -> 
 
 
 def _typical(D: Tensor, typical: Typical) -> Tensor:
-    """Return the mean or median of distances, never 0: of all pairs (..., n, n) off the diagonal, (..., 1, 1)."""
+    """Return the mean or median of distances, never 0: a scalar, or (..., 1, 1) of those off diagonals (..., n, n)."""
     n = D.shape[-1]
     if D.shape[-2:] != (n, n):
         found = D.mean() if typical == "mean" else D.median()

@@ -104,7 +104,7 @@ class ADDA(DeepMethod):
         telling = domain_loss(said, len(target))
         yield Objective(telling, (self.discriminator,), {"domain": telling})
         fooling = encoder_loss(self.discriminator(target).squeeze(1).float(), self.loss)
-        yield Objective(self.weight * fooling, (self.encoder,), {"encoder": fooling})
+        yield Objective(self.weight * fooling, (self.network.backbone, self.network.bottleneck), {"encoder": fooling})
 
 
 def encoder_loss(said: Tensor, loss: Literal["minimax", "gan", "confusion"]) -> Tensor:

@@ -34,7 +34,8 @@ class Batch(NamedTuple):
 class Objective(NamedTuple):
     """A loss, the modules that one optimiser step on it may change, and the terms it is made of, by name.
 
-    Which of the modules' parameters take a gradient (`requires_grad`) is settled by the first step on them.
+    The modules are the same objects at every step, and which of their parameters take a gradient (`requires_grad`) is
+    settled by the first.
     """
 
     loss: Tensor
