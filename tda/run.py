@@ -307,7 +307,7 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     """
     external = config.allow_external
     task = dataset(OmegaConf.to_yaml(config.dataset, resolve=True), external).task(config.task)
-    if task.source.x.ndim == 2 and config.backbone._target_ != GIVEN:
+    if task.source.x.ndim == 2 and config.backbone.get("_target_", GIVEN) != GIVEN:
         raise UsageError(
             f"{config.dataset.name} holds features, which {config.backbone.name} cannot see; leave backbone= and "
             f"backbone.name= out, or take backbone=given backbone.name={config.backbone.name} to have tables say that "
