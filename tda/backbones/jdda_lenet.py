@@ -3,8 +3,8 @@
 References
 ----------
 C. Chen, Z. Chen, B. Jiang, X. Jin. Joint domain alignment and discriminative feature learning for unsupervised deep
-domain adaptation. AAAI 2019; layers and their initial weights are those of the authors' code, but for
-the label predictor's weights, which are drawn as everywhere here.
+domain adaptation. AAAI 2019; layers and their initial weights are those of the authors' code, but for the label
+predictor's weights, which are drawn as everywhere here.
 """
 
 from torch import nn
