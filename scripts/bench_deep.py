@@ -4,10 +4,11 @@ On features (72 of 2048 numbers, 31 classes, Office-31's size): the bare step is
 and head on samples at hand. On images (16 + 16, a ResNet-50 without pretrained weights): forward and backward of the
 backbone on a tensor at hand. A method's step is the trainer's own, with its sampling, annealing and checks; bare steps
 take turns with it, so that a busy machine slows both alike. Passes of a batch through the network are counted, and the
-ratio is also given for one pass.
+ratio is also given for one pass. Bare steps are in fp32 and not compiled, whatever the method's are.
 
     python scripts/bench_deep.py --threads 2
     python scripts/bench_deep.py --images --methods source_only dan dann cdan_e mcd mcc --threads 2
+    python scripts/bench_deep.py --images --methods source_only --precision bf16 --compile
 """
 
 import argparse
@@ -102,10 +103,13 @@ def bare(batch: int, images: bool, steps: int) -> Callable[[], float]:
     return timed
 
 
-def product(name: str, batch: int, images: bool, steps: int) -> Callable[[], tuple[float, float]]:
+def product(
+    name: str, batch: int, images: bool, steps: int, precision: str, compiled: bool
+) -> Callable[[], tuple[float, float]]:
     """Return a function that times a method's step, in seconds, and counts how often it passes a batch through it."""
     with composer():
         overrides = [f"method={name}", "task=O-P", "trainer=frozen", f"trainer.batch={batch}"]
+        overrides += [f"trainer.precision={precision}"]
         overrides += ["backbone=resnet50", "backbone.weights=none", "backbone.frozen=true"]
         config = compose("config", overrides)
     settings = resolved(OmegaConf.merge(config.method.run.trainer, {"augment": None, "steps": WARM + steps}))
@@ -117,6 +121,7 @@ def product(name: str, batch: int, images: bool, steps: int) -> Callable[[], tup
             trainer=build(settings, "trainer"),
             backbone=partial(backbone, images),
             device="cpu",
+            compiled=compiled,
         )
         updates, passed = [], []
         hooks = [
@@ -141,13 +146,14 @@ def run(options: argparse.Namespace) -> list[Compared]:
     steps = options.steps or (2 if options.images else 100)
     names = options.methods or deep_methods()
     kind = "ResNet-50, 224 pixels" if options.images else "2048 features"
+    kind += f", {options.precision}{', compiled' * options.compile}"
     print(machine())
     print(f"batch {batch}, {kind}, {options.threads} threads")
     print(f"{'method':24}{'ms a step':>10}{'bare':>10}{'ratio':>7}{'passes':>8}{'ratio a pass':>14}")
     floor = bare(batch, options.images, steps)
     rows = []
     for name in names:
-        timed = product(name, batch, options.images, steps)
+        timed = product(name, batch, options.images, steps, options.precision, options.compile)
         own, base, passes = (
             float(np.median(column)) for column in zip(*(turn(timed, floor) for _ in range(options.turns)), strict=True)
         )
@@ -172,6 +178,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, help="samples of both domains; default: 32 images, 72 features")
     parser.add_argument("--methods", nargs="+", help="default: all")
     parser.add_argument("--steps", type=int, help="timed steps of each method")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--compile", action="store_true", help="the backbone, by torch.compile")
     parser.add_argument("--turns", type=int, default=3, help="of a method and the bare step; their median counts")
     return parser
 

@@ -65,6 +65,7 @@ class Runtime:
     device: str = "auto"  # auto, cpu, cuda, cuda:N, mps
     threads: int | None = None  # of a worker; None: its share of the cores
     per_gpu: int = 1  # workers that share one GPU
+    compile: bool = False  # have torch.compile translate backbones that train on images; minutes, once a cell
     checkpoint: float = 600.0  # seconds between saves of a deep run's state; 0: only when it is told to stop
     cache: str = field(default_factory=user_cache)
     data: str = field(default_factory=lambda: os.environ.get("TDA_DATA", str(Path(user_cache()) / "data")))

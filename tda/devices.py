@@ -79,6 +79,19 @@ def claimed(names: Sequence[str], share: int, folder: Path) -> int:
     return os.getpid() % len(names)
 
 
+@cache
+def require_compiler(device: str) -> None:
+    """Raise `UsageError` if `torch.compile` does not work for a device here: it needs a compiler that it can call."""
+    try:
+        torch.compile(lambda x: -x)(torch.zeros(1, device=device))
+    except Exception as problem:
+        what = str(problem).strip().partition("\n")[0]
+        raise UsageError(
+            f"runtime.compile=true: torch.compile does not work here for {device} ({type(problem).__name__}: {what}); "
+            "install a C++ compiler (Triton for a GPU), or leave it out"
+        ) from problem
+
+
 def available_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -30,7 +30,7 @@ from tda.cache import digest
 from tda.checkpoint import Checkpoint
 from tda.config import build, complete, identity, on_features, selected, setting, validate
 from tda.data.base import Dataset
-from tda.devices import available_cores, torch_device
+from tda.devices import available_cores, require_compiler, torch_device
 from tda.distances import measured
 from tda.errors import UsageError
 from tda.finetuning import Untrained, finetuned
@@ -92,7 +92,10 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
     if config.runtime.threads:
         torch.set_num_threads(config.runtime.threads)
     try:
-        estimator, task = prepared(config, torch_device(config.runtime.device, config.runtime.per_gpu))
+        device = torch_device(config.runtime.device, config.runtime.per_gpu)
+        if config.runtime.compile:
+            require_compiler(device)
+        estimator, task = prepared(config, device)
     except (OSError, SafetensorError) as problem:
         raise UsageError(f"cannot read or cache {config.dataset.name}: {problem}; see runtime.cache") from problem
     tell(config, estimator, task)
@@ -316,7 +319,8 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     shallow = config.method.run.trainer is None
     if config.extractor.trainer is not None:
         nodes = (OmegaConf.to_yaml(node, resolve=True) for node in (config.backbone, config.extractor.trainer))
-        found = tuned(task, *nodes, device, config.runtime.cache, external)
+        runtime = config.runtime
+        found = tuned(task, *nodes, device, runtime.compile, runtime.cache, external)
         if isinstance(found, str):
             return Untrained(found), task
         task = found
@@ -347,6 +351,7 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
         trainer=trainer,
         backbone=partial(given if extracted else build, config.backbone, "backbone", external),
         device=device,
+        compiled=config.runtime.compile,
         watched=task.test.x,
         judge=judge,
     )
@@ -375,7 +380,9 @@ def seen(domain: Domain, backbone: str, device: str, cache: str, external: bool)
 
 
 @lru_cache(maxsize=4)
-def tuned(task: Task, backbone: str, trainer: str, device: str, cache: str, external: bool) -> Task | str:
+def tuned(
+    task: Task, backbone: str, trainer: str, device: str, compiled: bool, cache: str, external: bool
+) -> Task | str:
     """Return a task as a backbone shows it that was trained on its source, or why not; computed once in a process."""
     made_of = {"backbone": yaml.safe_load(backbone), "trainer": yaml.safe_load(trainer)}
     learner = partial(
@@ -384,6 +391,7 @@ def tuned(task: Task, backbone: str, trainer: str, device: str, cache: str, exte
         trainer=build(made_of["trainer"], "trainer", external),
         backbone=partial(build, made_of["backbone"], "backbone", external),
         device=device,
+        compiled=compiled,
     )
     try:
         return finetuned(task, learner, made_of, Path(cache))

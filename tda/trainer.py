@@ -195,6 +195,9 @@ class Learner:
         Builds the backbone anew, so that the seed fixes its weights too.
     device : str
         Where to train: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    compiled : bool
+        Have `torch.compile` translate every backbone that trains on images, for the steps of training. Predictions
+        differ as they do between two numbers of threads: by what rounding makes of them.
     watched : ndarray, optional
         Target samples to predict along the way (see `Trainer`), without labels.
     checkpoint : Checkpoint, optional
@@ -217,6 +220,7 @@ class Learner:
         trainer: Trainer,
         backbone: Callable[[], Backbone],
         device: str,
+        compiled: bool = False,
         watched: np.ndarray | None = None,
         checkpoint: Checkpoint | None = None,
         judge: Judge | None = None,
@@ -228,6 +232,7 @@ class Learner:
         self.trainer = trainer
         self.backbone = backbone
         self.device = torch.device(device)
+        self.compiled = compiled
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> Self:
         """Train on source samples and labels and on target samples, images or features of a frozen backbone.
@@ -335,7 +340,8 @@ class Learner:
         return self._mapped(partial(self.method_.embed, domain=domain), X)
 
     def _mapped(self, function: Callable[[Tensor], Tensor], X: np.ndarray | Tensor) -> np.ndarray:
-        with torch.no_grad():
+        eager = torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
+        with torch.no_grad(), eager:
             batches = (X if isinstance(X, Tensor) else resident(X, self.device)).split(SCORING_BATCH)
             return torch.cat([function(batch).float().cpu() for batch in batches]).numpy()
 
@@ -355,6 +361,11 @@ class Learner:
             backbone.mean.copy_(channel_means(xs, xt))
         method = self.method()
         method.prepare(Network(backbone, classes=len(self.classes_)))
+        if self.compiled and xs.ndim == 4:
+            torch.compiler.reset()
+            for module in method.modules():
+                if isinstance(module, Backbone):
+                    module.compile()
         return cast(DeepMethod, method.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from tda.__main__ import STOPS, main, parsed
 from tda.config import Sweep, separate
+from tda.devices import require_compiler
 from tda.errors import Terminated, UsageError
 from tests.conftest import names
 
@@ -285,6 +286,20 @@ def test_a_mistake_gets_one_clear_line_and_exit_code_2(
     assert re.search(message, said[0])
     assert "Traceback" not in shown.err
     assert shown.out == ""
+    assert not records(tmp_path)
+
+
+def test_compiling_without_a_compiler(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile_(function: object) -> object:
+        raise RuntimeError("no working C++ compiler\nsearched in vain")
+
+    monkeypatch.setattr("torch.compile", compile_)
+    require_compiler.cache_clear()
+    assert main(["run", "task=O-P", "method=dann", "runtime.compile=true", f"results={tmp_path}"]) == 2
+    said = r"torch\.compile does not work here for cpu \(RuntimeError: no working C\+\+ compiler\); install a C\+\+ compiler"
+    assert re.search(said, capsys.readouterr().err)
     assert not records(tmp_path)
 
 

@@ -46,8 +46,8 @@ def test_a_parameter_may_depend_on_the_task() -> None:
 
 
 def test_key_ignores_runtime_results_and_labels() -> None:
-    same = ["runtime.device=cpu", "runtime.threads=1", "runtime.cache=elsewhere", "results=elsewhere",
-            "method.label=X", "method.run.baseline=null", "name=x", "trainer.steps=7", "seed=5"]  # fmt: skip
+    same = ["runtime.device=cpu", "runtime.threads=1", "runtime.compile=true", "runtime.cache=elsewhere",
+            "results=elsewhere", "method.label=X", "method.run.baseline=null", "name=x", "trainer.steps=7", "seed=5"]  # fmt: skip
     assert {key(override) for override in same} == {key()}
 
 
