@@ -22,10 +22,10 @@ from unittest.mock import patch
 
 import torch
 from torch.optim import SGD
-from torch.optim.lr_scheduler import LambdaLR
 
 import tda.run
 import tda.trainer
+from tda.augment import Affine, CropFlip
 from tda.backbones.base import Backbone, Network
 from tda.config import Sweep
 from tda.launch import launch
@@ -91,14 +91,15 @@ PARTS: list[tuple[str, Any, str]] = [
     ("planning: composition and checks", Sweep, "__init__"),
     ("data and features read, estimator built", tda.run, "prepared"),
     ("before and after training: network built, first and last looks", Learner, "fit"),
-    ("the loop: gathering a batch, checking the loss", Trainer, "train"),
-    ("augmentation", Trainer, "_batch"),
+    ("the loop: annealing, checking the loss", Trainer, "train"),
+    ("gathering a batch", tda.trainer, "gathered"),
+    ("augmentation", Affine, "__call__"),
+    ("augmentation", CropFlip, "__call__"),
     ("forward: backbone", Backbone, "forward"),
     ("forward: bottleneck and head", Network, "forward"),
     ("backward", torch.Tensor, "backward"),
     ("optimiser: zero_grad", SGD, "zero_grad"),
     ("optimiser: step", SGD, "step"),
-    ("optimiser: annealing", LambdaLR, "step"),
     ("predicting and scoring", Learner, "_mapped"),
     ("predicting and scoring", tda.run, "accuracy_score"),
     ("predicting and scoring", tda.run, "recall_score"),

@@ -29,11 +29,11 @@ class Training(NamedTuple):
     """All that changes while a method is trained.
 
     What draws the samples is not here: it depends on the seed and the number of steps alone, and is gone through again.
+    Neither is the learning rate, which the step gives.
     """
 
     method: nn.Module
     optimiser: torch.optim.Optimizer
-    annealing: torch.optim.lr_scheduler.LRScheduler
     given: Sequence[Tensor]  # the training samples, which a method may hold on to
     watched: list[Any]  # what was seen along the way
 
@@ -44,7 +44,6 @@ class Training(NamedTuple):
             "tensors": self.method.state_dict(),
             "attributes": {name: self._attributes(module) for name, module in self.method.named_modules()},
             "optimiser": self.optimiser.state_dict(),
-            "annealing": self.annealing.state_dict(),
             "watched": self.watched,
             "random": torch.get_rng_state(),
             "random on the device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
@@ -61,7 +60,6 @@ class Training(NamedTuple):
             for name, value in kept.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     kept[name] = torch.empty_like(parameter).copy_(value)  # a fused step reads both in one order
-        self.annealing.load_state_dict(state["annealing"])
         self.watched[:] = state["watched"]
         torch.set_rng_state(state["random"])
         if state["random on the device"] is not None:

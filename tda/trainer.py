@@ -135,15 +135,13 @@ class Trainer:
             At the first step whose loss is infinite or not a number.
         """
         optimiser = self._optimiser(method)
-        annealing = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: (1 + self.alpha * step / self.steps) ** -self.beta
-        )
+        rates = [group["lr"] for group in optimiser.param_groups]
         half = self.batch // 2
         source = balanced(ys, half, self.seed) if self.balanced else indices(len(xs), half, self.seed)
         draws = zip(source, indices(len(xt), half, self.seed + 1), strict=True)
         method.train()
         method.begin(xs, ys, xt)
-        training = Training(method, optimiser, annealing, (xs, ys, xt), [] if watched is None else watched)
+        training = Training(method, optimiser, (xs, ys, xt), [] if watched is None else watched)
         done = 0 if checkpoint is None else checkpoint.resume(training)
         trained = cache(trainable)
         for step, drawn in enumerate(islice(draws, done, self.steps), start=done):
@@ -151,14 +149,15 @@ class Trainer:
             x = gathered((xs, i), (xt, j))
             if self.augment is not None and x.ndim == 4:
                 x = self.augment(x)
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * (1 + self.alpha * step / self.steps) ** -self.beta
             objectives = method.objectives(Batch(x, ys[i], j, step / self.steps))
             while objective := self._next(objectives, xs.device):
                 if not isfinite(objective.loss.item()):
                     raise DivergenceError(diverged(objective, step, self.steps))
-                optimiser.zero_grad()
                 objective.loss.backward(inputs=trained(objective.train))
                 optimiser.step()
-            annealing.step()
+                optimiser.zero_grad()
             if self.watch_every and (step + 1) % self.watch_every == 0:
                 watch(step + 1)
                 method.train()

@@ -54,7 +54,15 @@ def test_the_parts_run_and_their_rows_are_returned(script, capsys: pytest.Captur
     rows = bench.measure([deep, sweep])
     assert [(row.what, row.unit) for row in rows] == [("a step of dan, features", "ms"), ("a cell of 200", "ms")]
     assert np.isfinite([(row.ours, row.other) for row in rows]).all()
-    assert "batch 72, 2048 features, 1 threads" in capsys.readouterr().out
+    assert "batch 72, 2048 features, fp32, 1 threads" in capsys.readouterr().out
+
+
+def test_a_profile_knows_the_parts_of_a_deep_sweep(script) -> None:
+    clocks, _ = script("profile_sweep").profiled(
+        ["method=dann", "task=O-P", "seed=0", "trainer.steps=3", "runtime.threads=1"]
+    )
+    found = {"gathering a batch": 3, "augmentation": 3, "backward": 3, "the loss of a method": 6, "optimiser: step": 3}
+    assert {part: clocks.calls[part] for part in found} == found
 
 
 def test_ours_and_pot_give_one_answer(script) -> None:

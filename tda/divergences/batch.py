@@ -153,6 +153,18 @@ def signed_shares(ns: int, nt: int, device: torch.device) -> Tensor:
     return torch.tensor([1 / ns] * ns + [-1 / nt] * nt, dtype=torch.float32, device=device)
 
 
+def uniform_pairs(source: Tensor, target: Tensor) -> Tensor:
+    """Return the outer product of `uniform` with itself: the weights of the pairs in the squared difference."""
+    return shares_of_pairs(len(source), len(target), source.device)
+
+
+@lru_cache(maxsize=2)
+def shares_of_pairs(ns: int, nt: int, device: torch.device) -> Tensor:
+    """Return the outer product of `signed_shares` with itself, to be read only."""
+    signed = signed_shares(ns, nt, device)
+    return torch.outer(signed, signed)
+
+
 @in_float32
 def mmd2(
     source: Tensor,
@@ -178,10 +190,11 @@ def mmd2(
     equations 1 and 2; kernels are summed as in the authors' code. H. Yan et al. Mind the class weight bias. CVPR
     2017, equation 5 (weights).
     """
-    signed = uniform(source, target)
+    pairs = uniform_pairs(source, target)
     if weights is not None:
-        signed = torch.cat([weights / weights.sum(), signed[len(source) :]])
-    return kernel_sum(torch.outer(signed, signed), torch.cat([source, target]), kernels=kernels, typical=typical)
+        signed = torch.cat([weights / weights.sum(), uniform(source, target)[len(source) :]])
+        pairs = torch.outer(signed, signed)
+    return kernel_sum(pairs, torch.cat([source, target]), kernels=kernels, typical=typical)
 
 
 @in_float32

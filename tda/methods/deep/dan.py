@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from tda.backbones.base import Network, Output
-from tda.divergences.batch import contrast, gaussians, kernel_sum, quadruples, squared_distances, uniform
+from tda.divergences.batch import contrast, gaussians, kernel_sum, quadruples, squared_distances, uniform, uniform_pairs
 from tda.methods.deep.base import Batch, DeepMethod
 
 FORGOTTEN = 0.01
@@ -76,8 +76,8 @@ class DAN(DeepMethod):
         self.steps += 1
         pairs = [(getattr(source, layer), getattr(target, layer)) for layer in self.layers]
         if self.estimate == "quadratic" and not self.learned_weights:
-            w = uniform(source.features, target.features)
-            return kernel_sum(torch.outer(w, w), *map(torch.cat, pairs), kernels=self.kernels)
+            w = uniform_pairs(source.features, target.features)
+            return kernel_sum(w, *map(torch.cat, pairs), kernels=self.kernels)
         return torch.stack([self._discrepancy(s, t, at) for at, (s, t) in enumerate(pairs)]).sum()
 
     def _discrepancy(self, source: Tensor, target: Tensor, layer: int) -> Tensor:

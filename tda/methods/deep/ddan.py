@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from tda.backbones.base import Network, Output
-from tda.divergences.batch import class_pairs, kernel_sum, uniform
+from tda.divergences.batch import class_pairs, kernel_sum, uniform_pairs
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.shallow.bda import balance
 
@@ -73,9 +73,8 @@ class DDAN(DeepMethod):
         guessed = target.logits.detach().argmax(1)
         if self.mu is None:
             self._see(source.features.detach(), target.features.detach(), batch.ys, guessed)
-        w = uniform(source.features, target.features)
         classes = class_pairs(batch.ys, F.one_hot(guessed, self.network.classes).float())
-        balanced = (1 - self.mu_) * w[:, None] * w + self.mu_ * classes
+        balanced = (1 - self.mu_) * uniform_pairs(source.features, target.features) + self.mu_ * classes
         found: Tensor = kernel_sum(balanced, torch.cat([source.features, target.features]), kernels=self.kernels)
         return found
 
