@@ -806,6 +806,8 @@ def validate(node: Any, where: str, allow_external: bool = False) -> type:
 def expected(error: ValidationError, name: str, given: object) -> str:
     """Say what a parameter should have been; what is a choice of a group of its name is typed there."""
     first = error.errors()[0]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
     if first["type"] != "is_instance_of":
         return first["msg"][0].lower() + first["msg"][1:]
     group = f"; did you mean {name}={given}?" if given in config_names(name) else ""

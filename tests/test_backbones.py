@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tda.backbones.base import Backbone, Network, perceptron, resident, standardise
+from tda.backbones.base import Backbone, Bottleneck, Network, perceptron, resident, standardise
 from tda.backbones.caffe_lenet import CaffeLeNet
 from tda.backbones.ganin import LeNet, SVHNNet
 from tda.backbones.given import Given
@@ -79,6 +79,26 @@ def test_given_features_are_themselves() -> None:
     given = Given.instead_of(backbone, 7)
     assert torch.equal(given(torch.from_numpy(x)), torch.from_numpy(x))
     assert Network(given, classes=2)(torch.from_numpy(x)).features.shape == (5, 3)
+
+
+@pytest.mark.parametrize(
+    ("bottleneck", "layers", "width"),
+    [
+        (None, [], 7),
+        (3, [nn.Linear, nn.BatchNorm1d, nn.ReLU], 3),
+        ([3, "norm", "relu"], [nn.Linear, nn.BatchNorm1d, nn.ReLU], 3),
+        ([3, "norm"], [nn.Linear, nn.BatchNorm1d], 3),
+        ([3, "relu"], [nn.Linear, nn.ReLU], 3),
+        ([3], [nn.Linear], 3),
+    ],
+)
+def test_a_bottleneck_is_made_of_what_follows_its_width(
+    bottleneck: Bottleneck, layers: list[type[nn.Module]], width: int
+) -> None:
+    given = Given.instead_of(Pixels(size=32, bottleneck=bottleneck, hidden=[], discriminator=[4]), 7)
+    network = Network(given, classes=2)
+    assert [type(layer) for layer in network.bottleneck.children()] == layers
+    assert network.width == network(torch.zeros(5, 7)).features.shape[1] == width
 
 
 def test_a_pretrained_backbone_learns_ten_times_slower() -> None:

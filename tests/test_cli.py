@@ -267,6 +267,8 @@ MISTAKES = {
     "untrained features": (["method=tca", "backbone=lenet"], r"needs features, and backbone lenet has none"),
     "weights for 1-NN": (["method=kmm", "method.classifier._target_=tda.methods.shallow.one_nn.OneNN"], r"'C' is not a parameter of OneNN"),
     "device": (["runtime.device=cuda:99"], r"runtime\.device=cuda:99 is not a device of this machine"),
+    "bottleneck": (["method=dann", "backbone=pixels", "backbone.bottleneck=[9,tanh]"], r"backbone\.bottleneck=\[9, 'tanh'\]: expected null, a width of at least 1"),
+    "no bottleneck": (["method=dann", "backbone=pixels", "backbone.bottleneck=[]"], r"backbone\.bottleneck=\[\]: expected null, a width"),
     "malformed": (["method=tca,"], r"'method=tca,' is not understood; expected KEY=VALUE"),
     "pickles": (["--experimental-rerun", "x.pickle"], r"unpickles"),
     "replaced configuration": (["--config-name", "x"], r"--config-dir"),

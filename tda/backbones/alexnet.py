@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 from torch import nn
 
+from tda.backbones.base import Bottleneck
 from tda.backbones.pretrained import ImageNetBackbone, Views, untrained
 
 ENDS = {  # of torchvision's classifier: dropout, linear, ReLU, dropout, linear, ReLU, linear
@@ -50,7 +51,7 @@ class AlexNet(ImageNetBackbone):
         layer: Literal["pool5", "fc6", "fc7"],
         relu: bool,
         size: Annotated[int, Field(ge=63)],
-        bottleneck: PositiveInt | None,
+        bottleneck: Bottleneck,
         hidden: Sequence[PositiveInt],
         discriminator: Sequence[PositiveInt],
         weights: str,

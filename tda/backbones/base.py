@@ -3,12 +3,27 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import BeforeValidator
 from torch import Tensor, nn
+
+WHOLE = ("norm", "relu")
+ENDINGS: Sequence[tuple[str, ...]] = ((), ("norm",), ("relu",), WHOLE)
+
+
+def known_bottleneck(given: Any) -> Any:
+    """Return what a configuration says of a bottleneck, or raise a ValueError that says what it may say."""
+    width, *after = given if isinstance(given, Sequence) and given else (given, *WHOLE)
+    if given is None or (type(width) is int and width > 0 and tuple(after) in ENDINGS):
+        return given
+    raise ValueError("expected null, a width of at least 1, or [width], with norm, relu or both after it")
+
+
+Bottleneck = Annotated[int | Sequence[Any] | None, BeforeValidator(known_bottleneck)]
 
 
 class Output(NamedTuple):
@@ -25,8 +40,10 @@ class Backbone(nn.Module, ABC):
     ----------
     size : int
         Side in pixels of the square images that it reads.
-    bottleneck : int or None
-        Width of the layer between features and head; None for no such layer.
+    bottleneck : int, sequence or None
+        Width of the layer between features and head, which is linear, batch-normalised and rectified; None for no such
+        layer. A sequence says what follows its linear part: ``[256]`` nothing, ``[256, relu]``, ``[256, norm]``, or
+        ``[256, norm, relu]``, which is 256.
     hidden : sequence of int
         Widths of the hidden layers of the label predictor.
     discriminator : sequence of int
@@ -42,7 +59,7 @@ class Backbone(nn.Module, ABC):
     mean: Tensor
 
     def __init__(
-        self, *, size: int, bottleneck: int | None, hidden: Sequence[int], discriminator: Sequence[int]
+        self, *, size: int, bottleneck: Bottleneck, hidden: Sequence[int], discriminator: Sequence[int]
     ) -> None:
         super().__init__()
         self.size = size
@@ -85,12 +102,7 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.classes = classes
-        self.width = backbone.bottleneck or backbone.width
-        self.bottleneck: nn.Module = (
-            nn.Sequential(nn.Linear(backbone.width, self.width), nn.BatchNorm1d(self.width), nn.ReLU())
-            if backbone.bottleneck
-            else nn.Identity()
-        )
+        self.width, self.bottleneck = bottleneck(backbone.width, backbone.bottleneck)
         self.head = backbone.predictor(self.width, classes)
 
     def forward(self, x: Tensor) -> Output:
@@ -102,6 +114,15 @@ class Network(nn.Module):
         """Yield the optimiser's groups: a pretrained backbone learns ten times slower than what is new."""
         yield {"params": list(self.backbone.parameters()), "lr": lr / 10 if self.backbone.pretrained else lr}
         yield {"params": [*self.bottleneck.parameters(), *self.head.parameters()], "lr": lr}
+
+
+def bottleneck(wide: int, given: Bottleneck) -> tuple[int, nn.Module]:
+    """Return the width of a bottleneck above `wide` features, and its layers; see `Backbone`."""
+    if given is None:
+        return wide, nn.Identity()
+    width, *after = (given, *WHOLE) if isinstance(given, int) else given
+    layers = {"norm": nn.BatchNorm1d(width), "relu": nn.ReLU()}
+    return width, nn.Sequential(nn.Linear(wide, width), *(layers[name] for name in after))
 
 
 def perceptron(*widths: int, dropout: float = 0.0, normalised: bool = False) -> nn.Sequential:

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from tda.backbones.base import Backbone, he_normal
+from tda.backbones.base import Backbone, Bottleneck, he_normal
 
 
 class LeNet(Backbone):
@@ -30,7 +30,7 @@ class LeNet(Backbone):
         self,
         *,
         size: Annotated[int, Field(ge=16)],
-        bottleneck: PositiveInt | None,
+        bottleneck: Bottleneck,
         hidden: Sequence[PositiveInt],
         discriminator: Sequence[PositiveInt],
     ) -> None:
@@ -64,7 +64,7 @@ class SVHNNet(Backbone):
         self,
         *,
         size: Annotated[int, Field(ge=16)],
-        bottleneck: PositiveInt | None,
+        bottleneck: Bottleneck,
         hidden: Sequence[PositiveInt],
         discriminator: Sequence[PositiveInt],
         dropout: Annotated[float, Field(ge=0, lt=1)],

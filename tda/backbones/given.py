@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import PositiveInt
 from torch import Tensor
 
-from tda.backbones.base import Backbone
+from tda.backbones.base import Backbone, Bottleneck
 
 
 class Given(Backbone):
@@ -21,7 +21,7 @@ class Given(Backbone):
     pretrained = True
 
     def __init__(
-        self, *, bottleneck: PositiveInt | None, hidden: Sequence[PositiveInt], discriminator: Sequence[PositiveInt]
+        self, *, bottleneck: Bottleneck, hidden: Sequence[PositiveInt], discriminator: Sequence[PositiveInt]
     ) -> None:
         super().__init__(size=0, bottleneck=bottleneck, hidden=hidden, discriminator=discriminator)
 

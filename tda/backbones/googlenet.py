@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 from torch import nn
 
+from tda.backbones.base import Bottleneck
 from tda.backbones.pretrained import ImageNetBackbone, Views, untrained
 
 
@@ -32,7 +33,7 @@ class GoogLeNet(ImageNetBackbone):
         self,
         *,
         size: Annotated[int, Field(ge=32)],
-        bottleneck: PositiveInt | None,
+        bottleneck: Bottleneck,
         hidden: Sequence[PositiveInt],
         discriminator: Sequence[PositiveInt],
         weights: str,

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from tda.backbones.base import Backbone
+from tda.backbones.base import Backbone, Bottleneck
 
 
 class GreyLeNet(Backbone):
@@ -25,7 +25,7 @@ class GreyLeNet(Backbone):
         self,
         *,
         size: Annotated[int, Field(ge=16)],
-        bottleneck: PositiveInt | None,
+        bottleneck: Bottleneck,
         hidden: Sequence[PositiveInt],
         discriminator: Sequence[PositiveInt],
         dropout: Annotated[float, Field(ge=0, lt=1)],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import PositiveInt
 from torch import Tensor
 
-from tda.backbones.base import Backbone
+from tda.backbones.base import Backbone, Bottleneck
 
 
 class Pixels(Backbone):
@@ -24,7 +24,7 @@ class Pixels(Backbone):
         self,
         *,
         size: PositiveInt,
-        bottleneck: PositiveInt | None,
+        bottleneck: Bottleneck,
         hidden: Sequence[PositiveInt],
         discriminator: Sequence[PositiveInt],
     ) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tda.backbones.base import Backbone
+from tda.backbones.base import Backbone, Bottleneck
 from tda.backbones.weights import Weights, load, read
 from tda.errors import UsageError
 
@@ -64,7 +64,7 @@ class ImageNetBackbone(Backbone):
         network: Callable[[], nn.Module],
         ignored: Sequence[str],
         size: int,
-        bottleneck: int | None,
+        bottleneck: Bottleneck,
         hidden: Sequence[int],
         discriminator: Sequence[int],
         weights: str,

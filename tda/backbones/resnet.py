@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt
 from torch import nn
 
+from tda.backbones.base import Bottleneck
 from tda.backbones.pretrained import ImageNetBackbone, Views, untrained
 from tda.errors import UsageError
 
@@ -41,7 +42,7 @@ class ResNet(ImageNetBackbone):
         depth: Literal[18, 34, 50, 101, 152],
         stride_in_1x1: bool | None,
         size: Annotated[int, Field(ge=32)],
-        bottleneck: PositiveInt | None,
+        bottleneck: Bottleneck,
         hidden: Sequence[PositiveInt],
         discriminator: Sequence[PositiveInt],
         weights: str,

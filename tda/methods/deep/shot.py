@@ -33,7 +33,7 @@ class SHOT(DeepMethod):
     intervals.
 
     Both domains go through the network apart. Phases share the trainer's one annealing of the learning rate, where
-    the authors begin it anew. Batch normalisation of the bottleneck is followed by a ReLU here, not in the paper.
+    the authors begin it anew. Their bottleneck ends with its batch normalisation: ``backbone.bottleneck=[256,norm]``.
 
     Parameters
     ----------
