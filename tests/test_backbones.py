@@ -101,6 +101,14 @@ def test_a_bottleneck_is_made_of_what_follows_its_width(
     assert network.width == network(torch.zeros(5, 7)).features.shape[1] == width
 
 
+def test_a_domain_classifier_is_normalised_where_its_layers_say_so() -> None:
+    backbone = Pixels(size=32, bottleneck=3, hidden=[], discriminator=[4])
+    kinds = [type(layer) for layer in backbone.domain_classifier(3, [5, 6, "norm"])]
+    assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    assert [type(layer) for layer in backbone.domain_classifier(3)] == [nn.Linear, nn.ReLU, nn.Linear]
+    assert backbone.domain_classifier(3, [5, 6, "norm"])(torch.zeros(2, 3)).shape == (2, 1)
+
+
 def test_a_pretrained_backbone_learns_ten_times_slower() -> None:
     backbone = lenet()
     assert [group["lr"] for group in Network(backbone, classes=3).parameter_groups(0.1)] == [0.1, 0.1]

@@ -268,6 +268,7 @@ MISTAKES = {
     "weights for 1-NN": (["method=kmm", "method.classifier._target_=tda.methods.shallow.one_nn.OneNN"], r"'C' is not a parameter of OneNN"),
     "device": (["runtime.device=cuda:99"], r"runtime\.device=cuda:99 is not a device of this machine"),
     "bottleneck": (["method=dann", "backbone=pixels", "backbone.bottleneck=[9,tanh]"], r"backbone\.bottleneck=\[9, 'tanh'\]: expected null, a width of at least 1"),
+    "domain classifier": (["method=dann", "method.hidden=[norm,9]"], r"method\.hidden=\['norm', 9\]: expected widths of at least 1, with norm after"),
     "no bottleneck": (["method=dann", "backbone=pixels", "backbone.bottleneck=[]"], r"backbone\.bottleneck=\[\]: expected null, a width"),
     "malformed": (["method=tca,"], r"'method=tca,' is not understood; expected KEY=VALUE"),
     "pickles": (["--experimental-rerun", "x.pickle"], r"unpickles"),

@@ -26,6 +26,18 @@ def known_bottleneck(given: Any) -> Any:
 Bottleneck = Annotated[int | Sequence[Any] | None, BeforeValidator(known_bottleneck)]
 
 
+def known_widths(given: Any) -> Any:
+    """Return what a configuration says of a domain classifier's hidden layers, or raise a ValueError."""
+    layers = [*given] if isinstance(given, Sequence) else [given]
+    if all(type(width) is int and width > 0 for width in (layers[:-1] if layers[-1:] == ["norm"] else layers)):
+        return given
+    raise ValueError("expected widths of at least 1, with norm after them for batch normalisation")
+
+
+Hidden = Annotated[Sequence[Any], BeforeValidator(known_widths)]
+"""Widths of a domain classifier's hidden layers; ``[256, 256, norm]``: of batch-normalised ones."""
+
+
 class Output(NamedTuple):
     """What a network says of a batch."""
 
@@ -80,11 +92,11 @@ class Backbone(nn.Module, ABC):
         """Build a label predictor on `width` features; `hidden` are its hidden layers' widths, None for its own."""
         return perceptron(width, *(self.hidden if hidden is None else hidden), classes)
 
-    def domain_classifier(
-        self, width: int, hidden: Sequence[int] | None = None, *, dropout: float = 0.0
-    ) -> nn.Sequential:
-        """Build what tells two domains apart by `width` numbers, in one logit; `hidden` as in `predictor`."""
-        return perceptron(width, *(self.discriminator if hidden is None else hidden), 1, dropout=dropout)
+    def domain_classifier(self, width: int, hidden: Hidden | None = None, *, dropout: float = 0.0) -> nn.Sequential:
+        """Build what tells two domains apart by `width` numbers, in one logit; `hidden` None takes `discriminator`."""
+        layers = self.discriminator if hidden is None else hidden
+        widths = [layer for layer in layers if layer != "norm"]
+        return perceptron(width, *widths, 1, dropout=dropout, normalised="norm" in layers)
 
 
 class Network(nn.Module):

@@ -1,15 +1,15 @@
 """ADDA: an encoder of the target that learns to imitate that of the source."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
-from tda.backbones.base import Network
+from tda.backbones.base import Hidden, Network
 from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
 from tda.methods.deep.dann import domain_loss
 
@@ -46,8 +46,9 @@ class ADDA(DeepMethod):
         What the target encoder minimises.
     pretraining : float
         Share of the steps for the first phase.
-    hidden : sequence of int or None
-        Widths of the domain classifier's hidden layers; None takes the backbone's `discriminator`.
+    hidden : sequence or None
+        Widths of the domain classifier's hidden layers, after them ``norm`` if they are batch-normalised; None takes
+        the backbone's `discriminator`.
 
     References
     ----------
@@ -63,7 +64,7 @@ class ADDA(DeepMethod):
         weight: NonNegativeFloat,
         loss: Literal["minimax", "gan", "confusion"],
         pretraining: Annotated[float, Field(gt=0, lt=1)],
-        hidden: Sequence[PositiveInt] | None,
+        hidden: Hidden | None,
     ) -> None:
         super().__init__(weight=weight)
         self.loss = loss

@@ -1,16 +1,16 @@
 """CAN: low layers that tell the domains apart, features that do not; iCAN adds target samples it is sure of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import deepcopy
 from math import exp
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
-from tda.backbones.base import Network, Output
+from tda.backbones.base import Hidden, Network, Output
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 from tda.methods.deep.dann import domain_loss
 from tda.methods.deep.reversal import ramp, reverse_gradient
@@ -44,8 +44,9 @@ class CAN(DeepMethod):
         :math:`\lambda_0`; 0.1 in the authors' code.
     gamma : float
         Of the ramp :math:`2 / (1 + e^{-\gamma p}) - 1`.
-    hidden : sequence of int or None
-        Widths of each domain classifier's hidden layers; None takes the backbone's `discriminator`.
+    hidden : sequence or None
+        Widths of each domain classifier's hidden layers, after them ``norm`` if they are batch-normalised; None takes
+        the backbone's `discriminator`.
     pseudo_after : float
         Share of the steps before target samples are selected; 1 for plain CAN.
     doubt : float
@@ -65,7 +66,7 @@ class CAN(DeepMethod):
         weight: NonNegativeFloat,
         collaboration: NonNegativeFloat,
         gamma: NonNegativeFloat,
-        hidden: Sequence[PositiveInt] | None,
+        hidden: Hidden | None,
         pseudo_after: Annotated[float, Field(ge=0, le=1)],
         doubt: Annotated[float, Field(ge=0, le=0.5)],
     ) -> None:

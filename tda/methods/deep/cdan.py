@@ -1,6 +1,5 @@
 """CDAN: domain-adversarial training on features and predictions together."""
 
-from collections.abc import Sequence
 from math import sqrt
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
-from tda.backbones.base import Network, Output
+from tda.backbones.base import Hidden, Network, Output
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.bsp import spectral_penalty
 from tda.methods.deep.reversal import ramp, reverse_gradient
@@ -40,8 +39,9 @@ class CDAN(DeepMethod):
         Of the domain loss, for features and domain classifier alike.
     gamma, height : float
         Of the ramp :math:`\lambda_p = h (2 / (1 + e^{-\gamma p}) - 1)`.
-    hidden : sequence of int or None
-        Widths of the domain classifier's hidden layers; None takes the backbone's `discriminator`.
+    hidden : sequence or None
+        Widths of the domain classifier's hidden layers, after them ``norm`` if they are batch-normalised; None takes
+        the backbone's `discriminator`.
     entropy : bool
         Whether samples are weighted by the certainty of their prediction (CDAN+E).
     random_dim : int or None
@@ -68,7 +68,7 @@ class CDAN(DeepMethod):
         weight: NonNegativeFloat,
         gamma: NonNegativeFloat,
         height: NonNegativeFloat,
-        hidden: Sequence[PositiveInt] | None,
+        hidden: Hidden | None,
         entropy: bool,
         random_dim: PositiveInt | None,
         bsp: NonNegativeFloat,

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
-from tda.backbones.base import Network, Output, normal
+from tda.backbones.base import Hidden, Network, Output, normal
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.bsp import spectral_penalty
 from tda.methods.deep.reversal import ramp, reverse_gradient
@@ -38,8 +38,9 @@ class DANN(DeepMethod):
         Of the domain loss, for features and domain classifier alike.
     gamma : float
         Steepness of the ramp of :math:`\lambda_p` over the progress p in [0, 1).
-    hidden : sequence of int or None
-        Widths of the domain classifier's hidden layers; None takes the backbone's `discriminator`.
+    hidden : sequence or None
+        Widths of the domain classifier's hidden layers, after them ``norm`` if they are batch-normalised; None takes
+        the backbone's `discriminator`.
     height : float
         h, where the ramp ends; 1 in the paper.
     bsp : float
@@ -64,7 +65,7 @@ class DANN(DeepMethod):
         *,
         weight: NonNegativeFloat,
         gamma: NonNegativeFloat,
-        hidden: Sequence[PositiveInt] | None,
+        hidden: Hidden | None,
         height: NonNegativeFloat = 1.0,
         bsp: NonNegativeFloat = 0.0,
         dropout: Dropped = 0.0,

@@ -1,13 +1,13 @@
 """Domain confusion: features on which the best domain classifier is undecided."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from tda.backbones.base import Network
+from tda.backbones.base import Hidden, Network
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 from tda.methods.deep.dann import domain_loss
 
@@ -27,9 +27,9 @@ class DomainConfusion(DeepMethod):
     ----------
     weight : float
         :math:`\lambda` of the confusion loss; 0.01 in the paper.
-    hidden : sequence of int or None
-        Widths of the domain classifier's hidden layers; None takes the backbone's `discriminator`. The paper's has
-        none.
+    hidden : sequence or None
+        Widths of the domain classifier's hidden layers, after them ``norm`` if they are batch-normalised; None takes
+        the backbone's `discriminator`. The paper's has none.
 
     References
     ----------
@@ -37,7 +37,7 @@ class DomainConfusion(DeepMethod):
     equations 3 to 7.
     """
 
-    def __init__(self, *, weight: NonNegativeFloat, hidden: Sequence[PositiveInt] | None) -> None:
+    def __init__(self, *, weight: NonNegativeFloat, hidden: Hidden | None) -> None:
         super().__init__(weight=weight)
         self.hidden = hidden
 

@@ -1,14 +1,12 @@
 """Domain mixup: a domain classifier that also judges what lies between the domains."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 from torch.distributions import Beta
 
-from tda.backbones.base import Network, Output
+from tda.backbones.base import Hidden, Network, Output
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.reversal import ramp, reverse_gradient
 
@@ -38,8 +36,9 @@ class DomainMixup(DeepMethod):
         Of the Beta distribution; 2 in the paper.
     gamma, height : float
         Of the ramp :math:`\lambda_p = h (2 / (1 + e^{-\gamma p}) - 1)` that the features' gradient is multiplied by.
-    hidden : sequence of int or None
-        Widths of the domain classifier's hidden layers; None takes the backbone's `discriminator`.
+    hidden : sequence or None
+        Widths of the domain classifier's hidden layers, after them ``norm`` if they are batch-normalised; None takes
+        the backbone's `discriminator`.
 
     References
     ----------
@@ -54,7 +53,7 @@ class DomainMixup(DeepMethod):
         alpha: PositiveFloat,
         gamma: NonNegativeFloat,
         height: NonNegativeFloat,
-        hidden: Sequence[PositiveInt] | None,
+        hidden: Hidden | None,
     ) -> None:
         super().__init__(weight=weight)
         self.alpha = alpha

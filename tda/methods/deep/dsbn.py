@@ -1,14 +1,14 @@
 """DSBN: each domain has its own batch normalisation; then the target trains on what it was taken for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
-from tda.backbones.base import Network, Output
+from tda.backbones.base import Hidden, Network, Output
 from tda.divergences.batch import class_means
 from tda.methods.deep.base import Batch, Objective
 from tda.methods.deep.dann import DANN
@@ -64,7 +64,7 @@ class DSBN(DomainNormalised, DANN):
         weight: NonNegativeFloat,
         gamma: NonNegativeFloat,
         height: NonNegativeFloat,
-        hidden: Sequence[PositiveInt] | None,
+        hidden: Hidden | None,
         decay: Annotated[float, Field(ge=0, lt=1)],
         share: Annotated[float, Field(gt=0, le=1)],
     ) -> None:
