@@ -91,7 +91,8 @@ def finetuned(task: Task, learner: Callable[[], Learner], made_of: Mapping[str, 
             raise UsageError(
                 f"extractor=finetuned: backbone {name} has no weights to train; name one that has, resnet50"
             )
-        return {name: extracted(domain, backbone, trained.device) for name, domain in domains.items()}
+        with trained.untranslated():
+            return {name: extracted(domain, backbone, trained.device) for name, domain in domains.items()}
 
     node = made_of["backbone"]
     if all(domain.fingerprint for domain in domains.values()):

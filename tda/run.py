@@ -30,7 +30,7 @@ from tda.cache import digest
 from tda.checkpoint import Checkpoint
 from tda.config import build, complete, identity, on_features, selected, setting, validate
 from tda.data.base import Dataset
-from tda.devices import available_cores, require_compiler, torch_device
+from tda.devices import available_cores, torch_device
 from tda.distances import measured
 from tda.errors import UsageError
 from tda.finetuning import Untrained, finetuned
@@ -92,10 +92,7 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
     if config.runtime.threads:
         torch.set_num_threads(config.runtime.threads)
     try:
-        device = torch_device(config.runtime.device, config.runtime.per_gpu)
-        if config.runtime.compile:
-            require_compiler(device)
-        estimator, task = prepared(config, device)
+        estimator, task = prepared(config, torch_device(config.runtime.device, config.runtime.per_gpu))
     except (OSError, SafetensorError) as problem:
         raise UsageError(f"cannot read or cache {config.dataset.name}: {problem}; see runtime.cache") from problem
     tell(config, estimator, task)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from functools import cache, partial
 from itertools import islice
@@ -19,6 +19,7 @@ from tda.augment import Affine, CropFlip
 from tda.backbones.base import Backbone, Network, resident
 from tda.backbones.given import Given
 from tda.checkpoint import Checkpoint, Training
+from tda.devices import require_compiler
 from tda.errors import UsageError
 from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
 from tda.selection import Judge
@@ -239,7 +240,7 @@ class Learner:
         Raises
         ------
         UsageError
-            If the samples of the two domains differ in size.
+            If the samples of the two domains differ in size, or `torch.compile` is asked for and does not work.
         """
         self.classes_, encoded = np.unique(ys, return_inverse=True)
         if Xs.shape[1:] != Xt.shape[1:]:
@@ -338,9 +339,12 @@ class Learner:
         """Return the features (n, width) where the domains are aligned, of samples of one of them."""
         return self._mapped(partial(self.method_.embed, domain=domain), X)
 
+    def untranslated(self) -> AbstractContextManager[object]:
+        """Let no new kind of call be compiled while a block lasts: predicting is not worth a minute each."""
+        return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
+
     def _mapped(self, function: Callable[[Tensor], Tensor], X: np.ndarray | Tensor) -> np.ndarray:
-        eager = torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
-        with torch.no_grad(), eager:
+        with torch.no_grad(), self.untranslated():
             batches = (X if isinstance(X, Tensor) else resident(X, self.device)).split(SCORING_BATCH)
             return torch.cat([function(batch).float().cpu() for batch in batches]).numpy()
 
@@ -361,10 +365,11 @@ class Learner:
         method = self.method()
         method.prepare(Network(backbone, classes=len(self.classes_)))
         if self.compiled and xs.ndim == 4:
-            torch.compiler.reset()
+            require_compiler(str(self.device))
+            torch.compiler.reset()  # of the networks before this one, which count against what is kept translated
             for module in method.modules():
                 if isinstance(module, Backbone):
-                    module.compile()
+                    module.compile(options={"fallback_random": True})  # dropout as it is without
         return cast(DeepMethod, method.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 

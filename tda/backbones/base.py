@@ -24,14 +24,16 @@ def known_bottleneck(given: Any) -> Any:
 
 
 Bottleneck = Annotated[int | Sequence[Any] | None, BeforeValidator(known_bottleneck)]
+"""Width of a bottleneck, or a sequence of it and of what follows its linear layer; see `Backbone`."""
 
 
 def known_widths(given: Any) -> Any:
     """Return what a configuration says of a domain classifier's hidden layers, or raise a ValueError."""
-    layers = [*given] if isinstance(given, Sequence) else [given]
-    if all(type(width) is int and width > 0 for width in (layers[:-1] if layers[-1:] == ["norm"] else layers)):
-        return given
-    raise ValueError("expected widths of at least 1, with norm after them for batch normalisation")
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        widths = given[:-1] if len(given) > 1 and given[-1] == "norm" else given
+        if all(type(width) is int and width > 0 for width in widths):
+            return given
+    raise ValueError("expected a list of widths of at least 1, with norm after them for batch normalisation")
 
 
 Hidden = Annotated[Sequence[Any], BeforeValidator(known_widths)]

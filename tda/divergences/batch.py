@@ -190,8 +190,9 @@ def mmd2(
     equations 1 and 2; kernels are summed as in the authors' code. H. Yan et al. Mind the class weight bias. CVPR
     2017, equation 5 (weights).
     """
-    pairs = uniform_pairs(source, target)
-    if weights is not None:
+    if weights is None:
+        pairs = uniform_pairs(source, target)
+    else:
         signed = torch.cat([weights / weights.sum(), uniform(source, target)[len(source) :]])
         pairs = torch.outer(signed, signed)
     return kernel_sum(pairs, torch.cat([source, target]), kernels=kernels, typical=typical)
