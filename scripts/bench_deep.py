@@ -109,15 +109,16 @@ def product(
     """Return a function that times a method's step, in seconds, and counts how often it passes a batch through it."""
     with composer():
         overrides = [f"method={name}", "task=O-P", "trainer=frozen", f"trainer.batch={batch}"]
-        overrides += [f"trainer.precision={precision}"]
+        overrides.append(f"trainer.precision={precision}")
         overrides += ["backbone=resnet50", "backbone.weights=none", "backbone.frozen=true"]
         config = compose("config", overrides)
     settings = resolved(OmegaConf.merge(config.method.run.trainer, {"augment": None, "steps": WARM + steps}))
     xs, ys, xt = samples(images)
+    kind = type(backbone(images))
+    forward = kind.forward
 
     def timed() -> tuple[float, float]:
         updates, passed = [], []
-
         learner = Learner(
             method=partial(build, config.method, "method"),
             trainer=build(settings, "trainer"),
@@ -125,8 +126,6 @@ def product(
             device="cpu",
             compiled=compiled,
         )
-        kind = type(backbone(images))
-        forward = kind.forward
 
         def counted(self: Backbone, x: torch.Tensor) -> torch.Tensor:
             passed.append(time.perf_counter())

@@ -316,8 +316,7 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     shallow = config.method.run.trainer is None
     if config.extractor.trainer is not None:
         nodes = (OmegaConf.to_yaml(node, resolve=True) for node in (config.backbone, config.extractor.trainer))
-        runtime = config.runtime
-        found = tuned(task, *nodes, device, runtime.compile, runtime.cache, external)
+        found = tuned(task, *nodes, device, config.runtime.compile, config.runtime.cache, external)
         if isinstance(found, str):
             return Untrained(found), task
         task = found
