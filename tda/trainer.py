@@ -397,13 +397,13 @@ def gathered(*drawn: tuple[Tensor, Tensor]) -> Tensor:
 def indices(samples: int, batch: int, seed: int) -> Iterator[Tensor]:
     """Yield `batch` indices at a time, without end, from one random order of all samples after another."""
     generator = torch.Generator().manual_seed(seed)
-    pool = torch.empty(0, dtype=torch.int64)
+    left = torch.empty(0, dtype=torch.int64)
     while True:
-        if len(pool) < batch:
-            rounds = -(-(batch - len(pool)) // samples)
-            pool = torch.cat([pool, *(torch.randperm(samples, generator=generator) for _ in range(rounds))])
-        yield pool[:batch]
-        pool = pool[batch:]
+        rounds = -(-(batch - len(left)) // samples)
+        pool = torch.cat([left, *(torch.randperm(samples, generator=generator) for _ in range(rounds))])
+        whole = len(pool) - len(pool) % batch
+        yield from pool[:whole].split(batch)
+        left = pool[whole:]
 
 
 def balanced(classes: Tensor, batch: int, seed: int) -> Iterator[Tensor]:

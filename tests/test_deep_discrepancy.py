@@ -226,6 +226,17 @@ class TestMethods:
         halves = [losses.quadruples(s, t).sum(0).mean() for s, t in zip(source, target, strict=True)]
         torch.testing.assert_close(linear, halves[0] + halves[1])
 
+    def test_dan_in_one_piece_is_dan_of_two_halves(self) -> None:
+        *_, batch = outputs()
+        settings: dict[str, Any] = {"kernels": 5, "layers": ["features", "logits"], "estimate": "quadratic"}
+        method = prepared(DAN(weight=0.3, **settings, learned_weights=False))
+        (whole,) = method.objectives(batch)
+        source, target = method.pair(batch)
+        plain = F.cross_entropy(source.logits, batch.ys) + 0.3 * method.alignment(source, target, batch)
+        torch.testing.assert_close(whole.loss, plain)
+        slopes = (torch.autograd.grad(loss, [*method.parameters()]) for loss in (whole.loss, plain))
+        torch.testing.assert_close(*slopes)
+
     def test_kernel_weights_solve_the_quadratic_programme(self) -> None:
         """Against scipy's general solver; and a kernel that only costs variance gets no weight."""
         draw = np.random.default_rng(0)

@@ -105,21 +105,21 @@ class KernelSum(torch.autograd.Function):
     def forward(ctx: Any, W: Tensor, kernels: int, typical: Typical, *layers: Tensor) -> Tensor:
         """Return the sum for symmetric weights W (n, n) and each layer's Z (n, d)."""
         centred = [Z - Z.mean(0) for Z in layers]
-        G = torch.stack([Z @ Z.T for Z in centred])
+        G = torch.stack([torch.mm(Z, Z.T) for Z in centred])
         lengths = G.diagonal(dim1=1, dim2=2)
-        D = (lengths[:, :, None] + lengths[:, None]).sub_(G, alpha=2).clamp_min_(0)
-        rates = -1 / (_typical(D, typical) * 2.0 ** (kernels - 1 - kernels // 2))  # of the widest kernel
-        one = D.mul_(rates).exp_()
-        K, steepness = one.clone(), one.clone()  # steepness is k' / rate
+        D = torch.add(lengths.unsqueeze(2), lengths.unsqueeze(1)).sub_(G, alpha=2).clamp_min_(0)
+        widest = _typical(D, typical) * -(2.0 ** (kernels - 1 - kernels // 2))  # its width, negative
+        one = D.div_(widest).exp_()
+        K, steepness = one.clone(), -4 * one  # steepness is -4 k' widest
         for power in range(1, kernels):
             one.square_()
             K += one
-            steepness.add_(one, alpha=2.0**power)
-        laplacians = steepness.mul_(W).mul_(-4 * rates)
+            steepness.add_(one, alpha=-4 * 2.0**power)
+        laplacians = steepness.mul_(W).div_(widest)
         laplacians.diagonal(dim1=1, dim2=2).sub_(laplacians.sum(2))
-        K = K.sum(0)
-        ctx.save_for_backward(K, *(L @ Z for L, Z in zip(laplacians, centred, strict=True)))
-        return torch.dot(K.flatten(), W.flatten())
+        by_weights = K.sum(0) if ctx.needs_input_grad[0] else None
+        ctx.save_for_backward(by_weights, *(L @ Z for L, Z in zip(laplacians, centred, strict=True)))
+        return K.mul_(W).sum()
 
     @staticmethod
     @once_differentiable

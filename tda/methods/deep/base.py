@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -105,6 +106,9 @@ class DeepMethod(nn.Module):
         """Yield what to minimise, one optimiser step after each."""
         source, target = self.pair(batch)
         classification = F.cross_entropy(source.logits, batch.ys)
-        alignment = self.alignment(source, target, batch)
+        yield self.objective(classification, self.alignment(source, target, batch))
+
+    def objective(self, classification: Tensor, alignment: Tensor) -> Objective:
+        """Return the loss classification + weight x alignment, for all parameters of the method."""
         terms = {"classification": classification, "alignment": alignment}
-        yield Objective(classification + self.weight * alignment, (self,), terms)
+        return Objective(torch.add(classification, alignment, alpha=self.weight), (self,), terms)

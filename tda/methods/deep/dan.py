@@ -1,17 +1,18 @@
 """DAN: several layers whose distributions agree in the space of many kernels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import NonNegativeFloat, PositiveInt
 from scipy.optimize import nnls
 from torch import Tensor
 
 from tda.backbones.base import Network, Output
 from tda.divergences.batch import contrast, gaussians, kernel_sum, quadruples, squared_distances, uniform, uniform_pairs
-from tda.methods.deep.base import Batch, DeepMethod
+from tda.methods.deep.base import Batch, DeepMethod, Objective
 
 FORGOTTEN = 0.01
 
@@ -64,6 +65,7 @@ class DAN(DeepMethod):
         self.layers = tuple(layers)
         self.estimate = estimate
         self.learned_weights = learned_weights
+        self.plain = estimate == "quadratic" and not learned_weights
 
     def prepare(self, network: Network) -> None:
         """Start the averages of each layer's d (first row) and second moments of the estimates (other rows)."""
@@ -71,14 +73,25 @@ class DAN(DeepMethod):
         self.steps = 0
         self.register_buffer("moments", torch.zeros(len(self.layers), 1 + self.kernels, self.kernels))
 
+    def objectives(self, batch: Batch) -> Iterator[Objective]:
+        """Yield the loss; where all pairs count alike, the two halves are not taken apart."""
+        if self.plain:
+            both = self.network(batch.x)
+            classification = F.cross_entropy(both.logits[: len(batch.ys)], batch.ys)
+            yield self.objective(classification, self._quadratic(batch, *(getattr(both, name) for name in self.layers)))
+        else:
+            yield from super().objectives(batch)
+
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the sum over layers of the squared multi-kernel MMD."""
-        self.steps += 1
         pairs = [(getattr(source, layer), getattr(target, layer)) for layer in self.layers]
-        if self.estimate == "quadratic" and not self.learned_weights:
-            w = uniform_pairs(source.features, target.features)
-            return kernel_sum(w, *map(torch.cat, pairs), kernels=self.kernels)
+        if self.plain:
+            return self._quadratic(batch, *map(torch.cat, pairs))
+        self.steps += 1
         return torch.stack([self._discrepancy(s, t, at) for at, (s, t) in enumerate(pairs)]).sum()
+
+    def _quadratic(self, batch: Batch, *layers: Tensor) -> Tensor:
+        return kernel_sum(uniform_pairs(batch.ys, batch.it), *layers, kernels=self.kernels)
 
     def _discrepancy(self, source: Tensor, target: Tensor, layer: int) -> Tensor:
         sampled = quadruples(source, target, self.kernels)  # (kernels, pairs)
