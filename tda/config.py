@@ -3,8 +3,9 @@
 import inspect
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, lru_cache
@@ -39,6 +40,7 @@ from tda.errors import UsageError, unknown
 from tda.methods.shallow.base import Aligner
 from tda.resources import config_names, folder
 from tda.selection import LAST, Selection
+from tda.store import Record
 
 ANY_CLASS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
 PLAIN_NAME = re.compile(r"[\w.+-]+")
@@ -410,6 +412,26 @@ class Sweep:
             self.cells = part_of(self.cells, self.master.shard)
             unread = {"trainer", "classifier", "selection"}.difference(*(row.reads for row in rows.values()))
             self.unread = [o for o in overrides if re.split("[.=]", o)[0] in unread]
+            self.datasets = {digest(row.made_of["dataset"]): row.domains for row in rows.values()}
+
+    def outdated(self, records: Iterable[Record]) -> list[str]:
+        """Say of each domain whose files have changed, and have no published counts, how many `records` that spoils.
+
+        Of files that are not there now nothing is said.
+        """
+        now: Callable[[Dataset, str], str] = cache(lambda dataset, domain: dataset.content(domain))
+        spoilt: Counter[tuple[str, str]] = Counter()
+        for record in records:
+            dataset = self.datasets[digest(record.config["dataset"])]
+            for domain, before in record.data.items() if dataset.counts is None else ():
+                with suppress(OSError, UsageError):
+                    spoilt[record.dataset, domain] += now(dataset, domain) != before
+        return [
+            f"{dataset} {domain} has changed since {number} of these cells were computed; to have them computed again, "
+            f"delete their records, or set dataset.name to another name"
+            for (dataset, domain), number in spoilt.items()
+            if number
+        ]
 
     def _row(self, choice: tuple[str, ...], datasets: dict[tuple[str, ...], Dataset]) -> "Row":
         """Check and resolve what cells have in common that differ by their task alone."""

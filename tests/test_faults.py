@@ -213,6 +213,16 @@ def changed_data(scene: Scene) -> Seen:
     return seen
 
 
+def changed_when_done(scene: Scene) -> Seen:
+    scene.run()
+    write_features(scene.folder / "data", "AB", seed=1)
+    forget_data()
+    seen = scene.run()
+    write_features(scene.folder / "data", "AB")
+    forget_data()
+    return seen
+
+
 def forget_data() -> None:
     """Read the files again, as another process does."""
     run.dataset.cache_clear()
@@ -301,6 +311,7 @@ FAULTS = [
     Fault("a method needs more memory than there is (torch)", hungry(lambda: torch.ones(2**30)), 1, "failed: A-B 1-NN: RuntimeError: .*; the method needs more memory than there is", BOTH),
     Fault("a loss is no number", diverging, 1, r"failed: A-B DANN: DivergenceError: the .*loss is (nan|inf) at step \d+ of 20; lower trainer\.lr", {"records/dann"}),
     Fault("the data change between runs", changed_data, 0, "features_folder A has changed between runs: 1 of 2 records were made of other files", {"records/coral"}),
+    Fault("the data change when all cells are done", changed_when_done, 0, "features_folder A has changed since 2 of these cells were computed; .*\nfeatures_folder B has changed since 2 of these cells .*\n2 cells: 2 done already", BOTH),
     Fault("kill -9", killed(signal.SIGKILL), -9, "2 cells: 0 done already, 2 to run", {"records/one_nn"}),
     Fault("Ctrl-C", killed(signal.SIGINT), 130, f"tda: interrupted; finished cells are kept, and {MENDS}", {"records/one_nn"}),
     Fault("a scheduler's SIGTERM", killed(signal.SIGTERM), 143, f"tda: told to stop; finished cells are kept, and {MENDS}", {"records/one_nn"}),

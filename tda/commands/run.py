@@ -106,6 +106,8 @@ def computed(plan: "Sweep", overrides: Sequence[str]) -> list[Record]:
     if plan.master.keep_features:
         done = {place for place in done if store.embedding(*place).exists()}
     missing = [cell for place, cell in wanted.items() if place not in done]
+    for warning in plan.outdated(record for place, record in records.items() if record is not None and place in done):
+        print(warning, file=sys.stderr)
     print(f"{len(wanted)} cells: {len(done)} done already, {len(missing)} to run", file=sys.stderr)
     if missing:
         with usage_errors(overrides):

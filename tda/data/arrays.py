@@ -116,6 +116,9 @@ class Features(Dataset):
         y.setflags(write=False)
         return Domain(name, x, y, samples.fingerprint)
 
+    def content(self, name: str) -> str:
+        return hashed(self.root, self.domains[name])
+
     def census(self, name: str) -> Counter[str]:
         return Counter(self.classes[label] for label in np.searchsorted(self._labels, self._samples(name).y))
 
@@ -164,14 +167,20 @@ def read(root: Path, place: str) -> Samples:
     if reader is None:
         raise UsageError(f"{path}: expected one of {', '.join(READERS)}; convert it, or name another file")
     try:
-        content = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        fingerprint = hashed(root, place)
         arrays = reader(path, root / keys)
     except UNREADABLE as error:
         why = cause(error)
         why = "it is damaged, or holds Python objects, which are never read" if "pickle" in why else why
         raise UsageError(f"cannot read features from {str(path)!r}: {why}") from error
     x, y = chosen(arrays, keys if "," in keys else "", path)
-    return Samples(*samples(x, y, path), content + keys)
+    return Samples(*samples(x, y, path), fingerprint)
+
+
+def hashed(root: Path, place: str) -> str:
+    """Return what tells the content of a `place`, ``FILE`` or ``FILE#FEATURES,LABELS``, from any other."""
+    file, _, keys = place.partition("#")
+    return hashlib.sha256((root / file).read_bytes()).hexdigest()[:16] + keys
 
 
 def chosen(arrays: Arrays, keys: str, path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -62,6 +62,10 @@ class Dataset(ABC):
     def load(self, name: str) -> Domain:
         """Read one domain; called once for each domain."""
 
+    def content(self, name: str) -> str:
+        """Return the fingerprint that a domain has if it is loaded now; "" where there are no files that may change."""
+        return ""
+
     def pair(self, task: str) -> tuple[str, str]:
         """Return the source's and the target's name of a task ``SOURCE-TARGET``.
 

@@ -122,7 +122,7 @@ class ImageFolder(Dataset):
             published = f"see `tda data verify {self.name}`, or set dataset.counts=null to run on what is there"
             own = "expected images of every class in every domain, under the same names"
             raise UsageError(f"{differences[0]}{more}; {own if self.counts is None else published}")
-        print_of = fingerprint(listing, self.root, self.size, self.resize)
+        print_of = self.content(name)
         array = self.cache / "images" / f"{self.name}-{name}-{print_of}.npy"
         built(array, lambda path: self._decode(listing, path, array.with_suffix(".json")))
         skipped = json.loads(array.with_suffix(".json").read_text(encoding="utf-8"))
@@ -165,6 +165,9 @@ class ImageFolder(Dataset):
         if not found:
             raise UsageError(f"{self.name}: no images in {str(folder)!r}; expected {self.tree()}")
         return found
+
+    def content(self, name: str) -> str:
+        return fingerprint(self.listing(name), self.root, self.size, self.resize)
 
     def census(self, name: str) -> Counter[str]:
         return Counter(listed.label for listed in self.listing(name))
