@@ -152,7 +152,7 @@ class Trainer:
                 x = self.augment(x)
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * (1 + self.alpha * step / self.steps) ** -self.beta
-            objectives = method.objectives(Batch(x, ys[i], j, step / self.steps))
+            objectives = method.objectives(Batch(x, ys.index_select(0, i), j, step / self.steps))
             while objective := self._next(objectives, xs.device):
                 if not isfinite(objective.loss.item()):
                     raise DivergenceError(diverged(objective, step, self.steps))

@@ -108,7 +108,7 @@ class KernelSum(torch.autograd.Function):
         G = torch.stack([torch.mm(Z, Z.T) for Z in centred])
         lengths = G.diagonal(dim1=1, dim2=2)
         D = torch.add(lengths.unsqueeze(2), lengths.unsqueeze(1)).sub_(G, alpha=2).clamp_min_(0)
-        widest = _typical(D, typical) * -(2.0 ** (kernels - 1 - kernels // 2))  # its width, negative
+        widest = _typical(D, typical).mul_(-(2.0 ** (kernels - 1 - kernels // 2)))  # its width, negative
         one = D.div_(widest).exp_()
         K, steepness = one.clone(), -4 * one  # steepness is -4 k' widest
         for power in range(1, kernels):
@@ -118,7 +118,7 @@ class KernelSum(torch.autograd.Function):
         laplacians = steepness.mul_(W).div_(widest)
         laplacians.diagonal(dim1=1, dim2=2).sub_(laplacians.sum(2))
         by_weights = K.sum(0) if ctx.needs_input_grad[0] else None
-        ctx.save_for_backward(by_weights, *(L @ Z for L, Z in zip(laplacians, centred, strict=True)))
+        ctx.save_for_backward(by_weights, *map(torch.mm, laplacians, centred))
         return K.mul_(W).sum()
 
     @staticmethod
@@ -349,8 +349,8 @@ def _typical(D: Tensor, typical: Typical) -> Tensor:
     if D.shape[-2:] != (n, n):
         found = D.mean() if typical == "mean" else D.median()
     elif typical == "mean":
-        found = D.sum((-2, -1), keepdim=True) / (n * n - n)
+        found = D.sum((-2, -1), keepdim=True).div_(n * n - n)
     else:
         apart = ~torch.eye(n, dtype=torch.bool, device=D.device)
         found = D[..., apart].median(-1, keepdim=True).values.unsqueeze(-1)
-    return found.clamp_min(1e-12)
+    return found.clamp_min_(1e-12)
