@@ -156,9 +156,11 @@ class Trainer:
             while objective := self._next(objectives, xs.device):
                 if not isfinite(objective.loss.item()):
                     raise DivergenceError(diverged(objective, step, self.steps))
-                objective.loss.backward(inputs=trained(objective.train))
+                parameters = trained(objective.train)
+                objective.loss.backward(inputs=parameters)
                 optimiser.step()
-                optimiser.zero_grad()
+                for parameter in parameters:
+                    parameter.grad = None
             if self.watch_every and (step + 1) % self.watch_every == 0:
                 watch(step + 1)
                 method.train()
