@@ -221,8 +221,8 @@ def identity(config: DictConfig, **other: Any) -> dict[str, Any]:
 
     Runtime, labels and what only concerns the table are left out; the seed is in where a method or its trainer names
     it, so a deterministic method has one cell however many seeds are swept. An oracle depends on the target alone,
-    unless its features were trained on a source. A file of weights stands for its content, wherever it is. `other` are
-    values to take instead of the config's own.
+    unless its features were trained on a source, or its distances are measured to one. A file of weights stands for its
+    content, wherever it is. `other` are values to take instead of the config's own.
     """
     with changed(config, NOWHERE | other):
         plain = {group: resolved(config[group], without) for group, without in NOT_OF_AN_IDENTITY.items()}
@@ -242,8 +242,8 @@ def on_features(config: DictConfig) -> bool:
 
 
 def on_task(made_of: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """Return an identity with another task; an oracle's is its target, unless its features were trained on a source."""
-    whole = made_of["trained_on"] == "source" or "finetuning" in made_of
+    """Return an identity with another task; an oracle's is its target, unless features or distances are of a source."""
+    whole = made_of["trained_on"] == "source" or not made_of.keys().isdisjoint({"finetuning", "distances"})
     return {**made_of, "task": task if whole else task.rpartition("-")[2]}
 
 

@@ -82,6 +82,15 @@ def test_records_without_and_with_distances_are_different_cells(tmp_path: Path) 
     assert sorted(len(record.distances) for record in Store(tmp_path).all()) == [0, 1]
 
 
+@pytest.mark.slow
+def test_those_of_an_oracle_are_of_each_source(tmp_path: Path) -> None:
+    command = ["run", "method=target_only", "task=O-P,S-P", "trainer.steps=2", f"results={tmp_path}"]
+    assert main([*command, "distances=[mmd2]"]) == 0
+    first, second = Store(tmp_path).all()
+    assert first.accuracy == second.accuracy
+    assert first.distances != second.distances
+
+
 def test_an_unknown_distance_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "task=O-P", f"results={tmp_path}", "distances=[mmd]"]) == 2
     assert "'mmd' is not a distance; did you mean 'mmd2'?" in capsys.readouterr().err
