@@ -385,6 +385,8 @@ class Sweep:
         What all cells have in common, with Hydra's own part.
     loader : Loader
         Of the cells' configurations.
+    datasets : dict of str to Dataset
+        The sweep's, by the hash of what the records say of them.
     unread : list of str
         The overrides of trainer, classifier and selection that no method of the sweep reads.
 
@@ -402,17 +404,18 @@ class Sweep:
             self.loader = Loader(GlobalHydra.instance().config_loader().get_search_path(), own)
             datasets: dict[tuple[str, ...], Dataset] = {}
             rows: dict[tuple[str, ...], Row] = {}
-            self.cells = []
+            self.cells: list[Cell] = []
+            self.datasets: dict[str, Dataset] = {}
             for choice in product(*grid.values()):
                 row = without(choice, "task=")
                 if row not in rows or rows[row].task_matters:
                     rows[row] = self._row(choice, datasets)
+                    self.datasets[digest(rows[row].made_of["dataset"])] = rows[row].domains
                 task = next((str(parsed(o).value()) for o in choice if o.startswith("task=")), rows[row].task)
                 self.cells.append(rows[row].cell(choice, task))
             self.cells = part_of(self.cells, self.master.shard)
             unread = {"trainer", "classifier", "selection"}.difference(*(row.reads for row in rows.values()))
             self.unread = [o for o in overrides if re.split("[.=]", o)[0] in unread]
-            self.datasets = {digest(row.made_of["dataset"]): row.domains for row in rows.values()}
 
     def outdated(self, records: Iterable[Record]) -> list[str]:
         """Say of each domain whose files have changed, and have no published counts, how many `records` that spoils.

@@ -180,7 +180,8 @@ def read(root: Path, place: str) -> Samples:
 def hashed(root: Path, place: str) -> str:
     """Return what tells the content of a `place`, ``FILE`` or ``FILE#FEATURES,LABELS``, from any other."""
     file, _, keys = place.partition("#")
-    return hashlib.sha256((root / file).read_bytes()).hexdigest()[:16] + keys
+    with (root / file).open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:16] + keys
 
 
 def chosen(arrays: Arrays, keys: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
