@@ -179,8 +179,7 @@ class Trainer:
         )
 
     def _next(self, objectives: Iterator[Objective], device: torch.device) -> Objective | None:
-        coarse = torch.autocast(device.type, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
-        with coarse:
+        with bfloat16(device) if self.precision == "bf16" else nullcontext():
             return next(objectives, None)
 
 
@@ -373,6 +372,14 @@ class Learner:
                 if isinstance(module, Backbone):
                     module.compile(options={"fallback_random": True})  # dropout as it is without
         return cast(DeepMethod, method.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+def bfloat16(device: torch.device) -> torch.autocast:
+    """Return autocast to bfloat16 that casts weights anew for each pass.
+
+    A copy that it kept of a pass without gradients would, with older releases of PyTorch, let none through in the next.
+    """
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
 
 
 def own_parameters(method: DeepMethod) -> list[torch.nn.Parameter]:

@@ -449,6 +449,14 @@ class TestLaterMethods:
         torch.testing.assert_close(step.loss, expected + 0.3 * method.relatedness())
         torch.testing.assert_close(method.classify(batch.xt), target.logits)
 
+    def test_two_streams_share_one_pass_through_the_backbone(self) -> None:
+        method = TwoStream(weight=1.0, relation=1.0, kernels=5)
+        method.prepare(Network(given(3, bottleneck=5), classes=4))
+        passed: list[int] = []
+        method.network.backbone.register_forward_hook(lambda layer, x, made: passed.append(len(made)))
+        method.pair(outputs(ns=8, nt=6)[2])
+        assert passed == [14]
+
     def test_the_residual_of_rtn_starts_at_nought(self) -> None:
         method = RTN(weight=0.0, entropy=0.0, kernels=5, hidden=None)
         method.prepare(Network(given(3), classes=4))

@@ -109,6 +109,14 @@ class TestLayers:
         torch.testing.assert_close(made(s), expected[: len(s)], atol=1e-3, rtol=1e-3)
 
 
+def test_autodial_is_exact_far_from_nought() -> None:
+    s, t = (100 + 0.01 * half for half in halves((60, 3)))
+    found = Mixed(nn.BatchNorm1d(3, eps=1e-9), 0.8)(torch.cat([s, t]))
+    mixture = torch.cat([s] * 4 + [t]).double()
+    expected = (s - mixture.mean(0)) / mixture.std(0, correction=0)
+    torch.testing.assert_close(found[: len(s)].double(), expected, atol=1e-2, rtol=1e-2)
+
+
 def test_autodial_keeps_alpha_between_half_and_one() -> None:
     made = Mixed(nn.BatchNorm1d(3), 1.0)
     optimiser = torch.optim.SGD([made.alpha], lr=1e3)
@@ -171,6 +179,16 @@ class TestAdaBN:
         for name, value in before.items():
             if "running" not in name and "batches" not in name:
                 assert torch.equal(value, after[name])
+
+    def test_dropout_is_off_as_in_prediction(self) -> None:
+        method = AdaBN()
+        method.prepare(network())
+        method.network.bottleneck.insert(0, nn.Dropout(0.5))  # type: ignore[operator]
+        xt = 3 * torch.randn(700, 3) + 1
+        method.finish(xt, xt)
+        _, linear, normalisation, *_ = method.network.bottleneck  # type: ignore[misc]
+        torch.testing.assert_close(normalisation.running_mean, linear(xt).mean(0), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(normalisation.running_var, linear(xt).var(0), atol=1e-1, rtol=2e-2)
 
 
 class TestDSBN:

@@ -29,6 +29,7 @@ from tda.trainer import (
     Learner,
     Trainer,
     balanced,
+    bfloat16,
     channel_means,
     gathered,
     indices,
@@ -216,6 +217,11 @@ def test_precision_is_that_of_the_forward_pass_and_weights_stay_float32(
     assert set(seen) == {dtype}
     assert {p.dtype for p in made.method_.parameters()} == {torch.float32}
     assert made.logits(data()[2]).dtype == np.float32
+
+
+def test_copies_of_weights_in_bfloat16_are_not_kept() -> None:
+    with bfloat16(torch.device("cpu")):
+        assert not torch.is_autocast_cache_enabled()
 
 
 def dropping_learner(compiled: bool) -> Learner:

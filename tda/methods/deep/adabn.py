@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import update_bn
 
 from tda.backbones.base import Network
-from tda.methods.deep.normalisation import replace_normalisation
+from tda.methods.deep.normalisation import Normalisation, replace_normalisation
 from tda.methods.deep.source_only import SourceOnly
 
 CHUNK = 512
@@ -19,7 +18,8 @@ class AdaBN(SourceOnly):
     .. math:: y = \gamma \frac{x - \mu_t}{\sqrt{\sigma_t^2 + \epsilon}} + \beta
 
     with the mean :math:`\mu_t` and variance :math:`\sigma_t^2` of its inputs over all target samples, in batches of
-    about 512 in a random order. A network without batch normalisation gets one between bottleneck and head.
+    about 512 in a random order, all other layers as in prediction. A network without batch normalisation gets one
+    between bottleneck and head.
 
     References
     ----------
@@ -34,5 +34,12 @@ class AdaBN(SourceOnly):
 
     def finish(self, xs: Tensor, xt: Tensor) -> None:
         """Replace the running statistics of all batch normalisations by the target's."""
-        chunks = torch.randperm(len(xt)).tensor_split(-(-len(xt) // CHUNK))
-        update_bn((xt[rows.to(xt.device)] for rows in chunks), self.network)
+        self.network.eval()
+        for layer in self.network.modules():
+            if isinstance(layer, Normalisation):
+                layer.reset_running_stats()
+                layer.momentum = None  # the mean over all batches
+                layer.train()
+        with torch.no_grad():
+            for rows in torch.randperm(len(xt)).tensor_split(-(-len(xt) // CHUNK)):
+                self.network(xt[rows.to(xt.device)])

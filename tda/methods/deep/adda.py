@@ -31,17 +31,18 @@ class ADDA(DeepMethod):
     confusion    :math:`-\mathbb E_t [\frac12 \log D(M_t(x)) + \frac12 \log (1 - D(M_t(x)))]`
     ============ =======================================================================
 
-    leaving out what does not depend on :math:`M_t`. Predictions are :math:`C(M_t(x))`. An encoder is backbone and
-    bottleneck. The two domains never share a batch: each encoder normalises by its own domain, which is why `pair` is
-    not used. Both encode as in training, with dropout and the batch's own statistics: a domain classifier that could
-    tell the domains by the noise of one of them would never be fooled. The network becomes the target's encoder, so
-    that a pretrained backbone keeps its lower learning rate; the optimiser's momentum is carried over from the first
-    phase, whereas the authors start another optimiser.
+    leaving out what does not depend on :math:`M_t`. D minimises the mean over a batch, half of :math:`L_D`.
+    Predictions are :math:`C(M_t(x))`. An encoder is backbone and bottleneck. The two domains never share a batch:
+    each encoder normalises by its own domain, which is why `pair` is not used. Both encode as in training, with
+    dropout and the batch's own statistics: a domain classifier that could tell the domains by the noise of one of
+    them would never be fooled. The network becomes the target's encoder, so that a pretrained backbone keeps its
+    lower learning rate; the optimiser's momentum is carried over from the first phase, whereas the authors start
+    another optimiser.
 
     Parameters
     ----------
     weight : float
-        Of :math:`L_M`; the domain classifier learns at full speed.
+        Of :math:`L_M`; the domain classifier learns at full speed. 1 in the paper.
     loss : {"minimax", "gan", "confusion"}
         What the target encoder minimises.
     pretraining : float

@@ -91,7 +91,7 @@ class Mixed(DomainNormalisation):
         """Normalise by the mixture of `share` of the source and 1 - `share` of the target."""
         shares = torch.stack([share, 1 - share]).unsqueeze(1)
         mean = (shares * means).sum(0)
-        variance = (shares * (variances + means.square())).sum(0) - mean.square()
+        variance = (shares * variances).sum(0) + share * (1 - share) * (means[0] - means[1]).square()
         scale = self.weight * (variance + self.eps).rsqrt()
         shape = (1, -1, *[1] * (x.ndim - 2))
         return (x - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)

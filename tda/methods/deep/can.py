@@ -28,8 +28,9 @@ class CAN(DeepMethod):
     features learn what does not. Both gradients rise with the ramp of `gamma`. The :math:`\lambda_l` are learned, as
     :math:`\lambda_0` times a softmax; the authors let single ones become negative.
 
-    A block ends where the backbone's maps shrink, and its domain classifier sees the average over the map. Features of
-    a frozen backbone have no blocks left to train: CAN on them is DANN.
+    A block ends where the backbone's maps shrink, and its domain classifier sees the average over the map: a ResNet
+    has four, the first its first convolution, where the authors leave that one out. Features of a frozen backbone
+    have no blocks left to train: CAN on them is DANN.
 
     With `pseudo_after` below 1, iCAN: from that share of the steps on, target samples count in the cross-entropy under
     their predicted class where its probability exceeds :math:`1 / (1 + e^{-2.4 a})`, with a the running accuracy on the
@@ -50,7 +51,8 @@ class CAN(DeepMethod):
     pseudo_after : float
         Share of the steps before target samples are selected; 1 for plain CAN.
     doubt : float
-        The largest distance of the domain classifier's probability from 1/2 that is doubt.
+        The largest distance of the domain classifier's probability from 1/2 that is doubt; the authors start at 0.005
+        and learn it.
 
     References
     ----------

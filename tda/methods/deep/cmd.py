@@ -15,7 +15,8 @@ class CMD(DeepMethod):
               c_k(z) = E[(z - E[z])^k]
 
     The distance is defined for features in an interval, of length 1 here: z is the hyperbolic tangent of the
-    network's features, which end in a ReLU and so lie in [0, 1) after it (without one: in (-1, 1)).
+    network's features, which end in a ReLU and so lie in [0, 1) after it. Without one they lie in (-1, 1), for whose
+    length the paper would divide the k-th term by :math:`2^k`; it is not divided.
 
     Parameters
     ----------

@@ -14,9 +14,9 @@ class DaNN(DeepMethod):
     .. math:: J = J_{NN} + \gamma \, \mathrm{MMD}^2(q_s, q_t)
 
     on the hidden layer q, with one Gaussian kernel :math:`\exp(-\|q - q'\|^2 / w)`, w the median squared distance in
-    the batch. The hidden layer is the network's bottleneck (on features of a frozen backbone the network is the
-    paper's: one hidden layer). The paper's pretraining by a denoising autoencoder is left aside, as in its plain
-    variant.
+    the batch. The hidden layer is the network's bottleneck, seen after its batch normalisation and ReLU, where the
+    paper's q is linear; on features of a frozen backbone it is the only one, as in the paper. The paper's pretraining
+    by a denoising autoencoder is left aside, as in its plain variant.
 
     Parameters
     ----------

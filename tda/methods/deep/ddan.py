@@ -35,7 +35,7 @@ class DDAN(DeepMethod):
         None is the estimate.
     every : int
         Steps from one estimate to the next; few enough that a sample is hardly seen twice, since the A-distance holds
-        half of the samples out.
+        half of the samples out. Of a domain smaller than their batches together some are, which lifts :math:`\hat\mu`.
     kernels : int
         Number of Gaussian kernels.
 

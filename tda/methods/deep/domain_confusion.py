@@ -20,7 +20,8 @@ class DomainConfusion(DeepMethod):
     .. math:: \min_{\theta_D} -\mathbb E_s \log (1 - q) - \mathbb E_t \log q, \quad
        \min_{\theta_f, \theta_y} L_y - \lambda\, \mathbb E_{s, t} [\tfrac12 \log q + \tfrac12 \log (1 - q)]
 
-    so the features seek the domain classifier's indifference, not its mistakes. The paper's other half, soft labels,
+    (the first halved, as the mean over a batch), so the features seek the domain classifier's indifference, not its
+    mistakes. The paper's other half, soft labels,
     needs labelled target samples and is left out.
 
     Parameters

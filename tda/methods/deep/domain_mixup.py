@@ -12,7 +12,7 @@ from tda.methods.deep.reversal import ramp, reverse_gradient
 
 
 class DomainMixup(DeepMethod):
-    r"""Adversarial training with domain mixup of samples and of features; the discriminative half of DM-ADA.
+    r"""Adversarial training with domain mixup of samples and of features: DM-ADA without its images.
 
     A target share :math:`m \sim \mathrm{Beta}(\alpha, \alpha)`, drawn for each pair of a batch, mixes samples and
     features,
@@ -26,7 +26,8 @@ class DomainMixup(DeepMethod):
 
     with :math:`\ell` the binomial cross-entropy. The paper's decoder, which makes images of the features for a
     discriminator of images, is left out: there is nothing to decode where a backbone is frozen, and it is not what
-    mixup adds. The mixed samples pass through the network as a batch of their own.
+    mixup adds. In the authors' code that discriminator learns m, one m a batch, away from 1/2. The mixed samples pass
+    through the network as a batch of their own.
 
     Parameters
     ----------

@@ -40,6 +40,6 @@ class DSAN(DeepMethod):
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the local MMD times its ramp."""
-        pt = target.logits.detach().softmax(1)
+        pt = target.logits.detach().float().softmax(1)
         found = local_mmd2(source.features, target.features, batch.ys, pt, kernels=self.kernels)
         return ramp(batch.progress, self.gamma) * found

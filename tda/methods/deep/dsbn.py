@@ -35,8 +35,9 @@ class DSBN(DomainNormalised, DANN):
 
     where :math:`F_1` are the probabilities at the end of the first stage, :math:`F_2` those of the network as it is
     (both through the target's branch), and :math:`\lambda` and :math:`\lambda_p` rise from 0 to 1 along the stage.
-    The network goes on from the first stage's weights. A network without batch normalisation gets one between
-    bottleneck and head.
+    The network goes on from the first stage's weights. In the authors' command :math:`\lambda_p` is 1 in the second
+    stage, centroids and domain classifier are of the logits, centroids by guesses in evaluation mode, and logits are
+    mixed. A network without batch normalisation gets one between bottleneck and head.
 
     Parameters
     ----------

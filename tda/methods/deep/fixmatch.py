@@ -19,7 +19,8 @@ class FixMatch(DeepMethod):
               \quad q_j = p_\theta(\cdot \mid x_j^t), \quad \hat y_j = \arg\max_c q_{jc},
 
     where the weak view :math:`x_j^t` is the sample as the trainer augments it, A is the strong perturbation and no
-    gradient flows through q. The source and both views go through the network as one batch.
+    gradient flows through q. The source and both views go through the network as one batch. The paper has seven
+    unlabelled samples for each labelled one, and predicts by a running mean of the weights; here it is the last ones.
 
     Parameters
     ----------

@@ -34,7 +34,8 @@ class JAN(DeepMethod):
     References
     ----------
     M. Long, H. Zhu, J. Wang, M. I. Jordan. Deep transfer learning with joint adaptation networks. ICML 2017,
-    equations 8 to 12. The biased estimate from all pairs is used here, as in the authors' code.
+    equations 8 to 12. The biased estimate from all pairs is used here; the authors' code takes unbiased ones, of
+    consecutive pairs or of all but those of a sample with itself.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class JAN(DeepMethod):
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the joint MMD times its ramp."""
         layers = [
-            [theta(layer) for theta, layer in zip(self.theta, (o.features, o.logits.softmax(1)), strict=True)]
+            [theta(layer) for theta, layer in zip(self.theta, (o.features, o.logits.float().softmax(1)), strict=True)]
             for o in (source, target)
         ]
         kernels, widths = (self.kernels, 1), (None, self.output_width)

@@ -27,7 +27,7 @@ class TwoStream(DeepMethod):
     not learned by gradient steps but take their best values, those of the regression of :math:`\theta_j^t` on
     :math:`\theta_j^s`, at each step; and the exponential is continued by its tangent where its argument exceeds 1.
 
-    Source and target take different paths, so batch normalisation sees them apart.
+    Both domains go through the backbone together; above it, where they part, batch normalisation sees them apart.
 
     Parameters
     ----------
@@ -56,16 +56,17 @@ class TwoStream(DeepMethod):
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the target stream's logits."""
-        return self._stream(x).logits
+        return stream(self.network.backbone(x), *self.target).logits
 
     def embed(self, x: Tensor, domain: DomainName) -> Tensor:
         """Return the features of the domain's own stream."""
-        output: Output = self.network(x) if domain == "source" else self._stream(x)
-        return output.features
+        layers = (self.network.bottleneck, self.network.head) if domain == "source" else self.target
+        return stream(self.network.backbone(x), *layers).features
 
     def pair(self, batch: Batch) -> tuple[Output, Output]:
-        """Send each domain through its own stream."""
-        return self.network(batch.xs), self._stream(batch.xt)
+        """Send both domains through the backbone, then each through its own stream."""
+        xs, xt = self.network.backbone(batch.x).split([len(batch.ys), len(batch.it)])
+        return stream(xs, self.network.bottleneck, self.network.head), stream(xt, *self.target)
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the squared MMD of the two streams' features."""
@@ -87,10 +88,11 @@ class TwoStream(DeepMethod):
         near = gaps.clamp_max(1.0)
         return (near.expm1() + near.exp().detach() * (gaps - near)).sum()
 
-    def _stream(self, x: Tensor) -> Output:
-        bottleneck, head = self.target
-        features = bottleneck(self.network.backbone(x))
-        return Output(features, head(features))
+
+def stream(x: Tensor, bottleneck: nn.Module, head: nn.Module) -> Output:
+    """Return what these layers say of the backbone's features (n, width)."""
+    features = bottleneck(x)
+    return Output(features, head(features))
 
 
 def residual(s: Tensor, t: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ class WDAN(DeepMethod):
 
     by classification EM: the target's posteriors (E), its pseudo-labels :math:`\hat y` and its class prior
     :math:`w_t` (C), then a step on L (M). The prior counts the last pseudo-label of each target sample, over all of
-    them; a sample that no batch has met yet counts as an even share of all classes.
+    them; a sample that no batch has met yet counts as an even share of all classes. The source's, :math:`w_s`, is that
+    of batches in a random order, not of balanced ones (``trainer.balanced``).
 
     Parameters
     ----------
