@@ -27,7 +27,7 @@ class TransNorm(DomainNormalised, CDAN):
     Parameters
     ----------
     weight, gamma, height, hidden, entropy, random_dim, bsp
-        See `tda.methods.deep.cdan.CDAN`; `entropy` is true where the authors call it CDAN+TransNorm.
+        See `tda.methods.deep.cdan.CDAN`; the authors' commands for CDAN+TransNorm have `entropy`.
 
     References
     ----------
