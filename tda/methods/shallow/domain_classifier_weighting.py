@@ -45,6 +45,8 @@ class DomainClassifierWeighting(Reweighter):
     def weigh(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> np.ndarray:
         ns, nt = len(Xs), len(Xt)
         X = np.concatenate([Xs, Xt]).astype(np.float64, copy=False)
-        self.model_ = LogisticRegression(C=self.C, max_iter=1000).fit(X, np.repeat([0, 1], [ns, nt]))
+        # Weights are exponentials of what it says: a tolerance of 1e-4 puts them wrong by a tenth.
+        self.model_ = LogisticRegression(C=self.C, tol=1e-8, max_iter=10_000)
+        self.model_.fit(X, np.repeat([0, 1], [ns, nt]))
         weights: np.ndarray = ns * softmax(self.model_.decision_function(X[:ns]))
         return weights

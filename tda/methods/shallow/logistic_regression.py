@@ -14,7 +14,8 @@ class LogisticRegression(ShallowMethod):
 
         min_{w, b}  1/2 sum_c ||w_c||^2 - C sum_i weights_i log p(ys_i | xs_i)
 
-    found by L-BFGS in double precision. Features are taken as they come: the right C depends on their scale.
+    found by L-BFGS in double precision, so near the minimum that rounding, which no two processors do alike, does not
+    show in what is predicted. Features are taken as they come: the right C depends on their scale.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ class LogisticRegression(ShallowMethod):
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
         Xs, ys, weights = weighted(Xs, ys, weights)
-        self.model_ = linear_model.LogisticRegression(C=self.C, max_iter=1000)
+        self.model_ = linear_model.LogisticRegression(C=self.C, tol=1e-6, max_iter=10_000)
         self.model_.fit(Xs, ys, sample_weight=weights)
         return self
 
