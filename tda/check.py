@@ -18,6 +18,7 @@ COLUMNS = [*PLACE, "accuracy", "std", "seeds", "one_sample"]
 SEEDS = 10
 STANDARD_ERRORS = 3
 SAMPLES = 3
+MEASURED_BY = "# Measured by: "
 
 State = Literal["as expected", "fell", "rose", "not measured", "not expected"]
 
@@ -165,11 +166,25 @@ def read(path: Path) -> pd.DataFrame:
     return baseline
 
 
-def write(path: Path, baseline: pd.DataFrame, command: str) -> None:
-    """Write a baseline, with the command that measured it in its first line."""
+def commands(path: Path) -> list[str]:
+    """Return the commands that measured a baseline: all of it, then parts of it anew."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.removeprefix(MEASURED_BY) for line in lines if line.startswith(MEASURED_BY)]
+
+
+def write(path: Path, baseline: pd.DataFrame, *commands: str) -> None:
+    """Write a baseline, with the commands that measured it in its first lines."""
     with atomic(path) as temporary:
-        lines = baseline.to_csv(index=False, float_format="%.4f")
-        temporary.write_text(f"# Measured by: {command}\n{lines}", encoding="utf-8")
+        measured_by = "".join(f"{MEASURED_BY}{command}\n" for command in dict.fromkeys(commands))
+        temporary.write_text(measured_by + baseline.to_csv(index=False, float_format="%.4f"), encoding="utf-8")
+
+
+def merged(baseline: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
+    """Return a baseline with the lines of `part` for all of its methods, in the order of methods that it had."""
+    both = pd.concat([baseline.assign(anew=False), part.assign(anew=True)], ignore_index=True)
+    methods = both.groupby(["dataset", "method"], sort=False)
+    kept = both.assign(order=methods.ngroup())[both["anew"] | ~methods["anew"].transform("any")]
+    return kept.sort_values("order", kind="stable", ignore_index=True)[COLUMNS]
 
 
 def too_few_seeds(records: Iterable[Record]) -> list[str]:

@@ -142,19 +142,38 @@ def test_where_no_baseline_can_be_written_nothing_is_measured(
     assert f"cannot write to '{file}': File exists; see --baselines" in capsys.readouterr().err
 
 
-def test_a_part_of_an_experiment_neither_replaces_its_baseline_nor_is_judged_by_another(
+def test_a_part_of_the_tasks_replaces_no_baseline_and_is_not_judged_by_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "quick.csv"
-    whole = pd.concat([baseline(method="pca"), baseline(method="one_nn"), baseline(method="one_nn", task="Avg")])
+    whole = pd.concat([baseline(method="pca", task=task) for task in ("O-P", "P-O", "Avg")])
     check.write(path, whole, "by hand")
     before = path.read_text()
     command = ["check", "quick", "--baselines", str(tmp_path)]
     assert main([*command, "method=pca", "task=O-P", "--update"]) == 2
-    assert "this would lose 1 of the cells of" in capsys.readouterr().err
+    assert f"this would lose 1 of the cells of '{path}', digits pca P-O for one; leave out" in capsys.readouterr().err
     assert main([*command, "method=tca", "task=O-P"]) == 2
     assert "has none of these cells" in capsys.readouterr().err
     assert path.read_text() == before
+
+
+def test_a_method_is_measured_anew_among_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "quick.csv"
+    rows = [baseline(method=method, task=task) for method in ("pca", "one_nn", "tca") for task in ("O-P", "Avg")]
+    check.write(path, pd.concat(rows), "by hand")
+    before = check.read(path)
+    command = ["check", "quick", "method=one_nn", "task=O-P", "--baselines", str(tmp_path), "--update"]
+    for _ in range(2):
+        assert main(command) == 0
+        assert path.read_text().startswith(
+            "# Measured by: by hand\n# Measured by: tda check quick method=one_nn task=O-P --update\ndataset"
+        )
+        after = check.read(path)
+        assert after.drop(index=[2, 3]).equals(before.drop(index=[2, 3]))
+        assert [*after["method"]] == [*before["method"]]
+        assert (after["accuracy"] != before["accuracy"]).to_list() == [False, False, True, True, False, False]
+    assert main([*command[:2], "method=pca,one_nn,tca", *command[3:]]) == 0
+    assert path.read_text().count("# Measured by: ") == 1
 
 
 def test_records_that_are_there_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tda.config import Sweep
 
+Cell = tuple[str, str, str]  # dataset, method, task
 NARROWING = ("dataset", "method=", "task=", "shard=", "hydra.sweeper")  # without these, a cell that is lost is missing
 
 
@@ -41,6 +42,7 @@ def add(commands: Commands) -> None:
               tda check quick hydra/launcher=joblib             in parallel processes
               tda check office31_quick backbone.weights=FILE --results results     read what is there, run the rest
               tda check quick --update                          measure the baseline, ten seeds, and say what changed
+              tda check quick method=dann --update              that method's lines alone
             exit codes: 0 as expected or better, 1 an accuracy fell, 2 it could not be judged, or wrong usage"""),
     )
     command.add_argument("experiment", metavar="EXPERIMENT", help="one of `tda list experiments`")
@@ -78,8 +80,11 @@ def judge(options: argparse.Namespace) -> int:
         ]
         plans = planned(overrides)
         wanted = {cell.address[:3] for plan, _ in plans for cell in plan.cells}
-        if expected is not None:
-            judgeable(path, check.cells(expected), wanted, options.update)
+        narrowed = any(override.lstrip("+~").startswith(NARROWING) for override in options.overrides)
+        if expected is not None and options.update:
+            replaceable(path, check.cells(expected), wanted, narrowed)
+        elif expected is not None:
+            judgeable(path, check.cells(expected), wanted)
         records = [record for plan, typed in plans for record in computed(plan, typed)]
     for record in records:
         if record.status == "failed":
@@ -88,7 +93,6 @@ def judge(options: argparse.Namespace) -> int:
         where = [] if own is None else ["--config-dir", str(own)]
         command = shlex.join(["tda", "check", options.experiment, *options.overrides, *where, "--update"])
         return update(path, expected, records, command)
-    narrowed = any(override.lstrip("+~").startswith(NARROWING) for override in options.overrides)
     lost = set() if narrowed else check.cells(expected) - wanted
     found = check.verdicts(expected, check.measured(records), wanted, lost)
     tell(found)
@@ -120,33 +124,42 @@ def planned(overrides: list[str]) -> "list[tuple[Sweep, list[str]]]":
     return [(Sweep(one), one) for one in separate(overrides)]
 
 
-def judgeable(path: Path, expected: set[tuple[str, str, str]], wanted: set[tuple[str, str, str]], update: bool) -> None:
-    """Refuse, before anything is run, what no baseline can judge, and an update that would lose what one has.
-
-    Raises
-    ------
-    UsageError
-        None of the cells is in the baseline, or a new one would not have all cells of the old.
-    """
-    if update and (lost := expected - wanted):
-        raise UsageError(
-            f"this would lose {len(lost)} of the cells of {str(path)!r}, {' '.join(min(lost))} for one; "
-            "leave out what narrows the experiment, or remove the file first"
-        )
-    if not update and not expected & wanted:
+def judgeable(path: Path, expected: set[Cell], wanted: set[Cell]) -> None:
+    """Refuse, before anything is run, what no line of a baseline can judge."""
+    if not expected & wanted:
         raise UsageError(
             f"{str(path)!r} has none of these cells; leave out dataset=, method= and task=, or add --update"
         )
 
 
+def replaceable(path: Path, expected: set[Cell], wanted: set[Cell], narrowed: bool) -> None:
+    """Refuse, before anything is run, an update that would lose cells which a baseline has.
+
+    Of a part of the experiment it loses none of another method, so it has to have all tasks of its own.
+    """
+    lost = expected - wanted
+    if narrowed:
+        methods = {cell[:2] for cell in wanted}
+        lost = {cell for cell in lost if cell[:2] in methods}
+    if lost:
+        raise UsageError(
+            f"this would lose {len(lost)} of the cells of {str(path)!r}, {' '.join(min(lost))} for one; "
+            f"leave out what narrows the {'tasks' if narrowed else 'experiment'}, or remove the file first"
+        )
+
+
 def update(path: Path, before: "pd.DataFrame | None", records: list[Record], command: str) -> int:
-    """Write a baseline, and print what it changes of the one before, if there was one."""
+    """Write a baseline or a part of it, and print what that changes of the one before, if there was one."""
     if few := check.too_few_seeds(records):
         raise UsageError(f"a baseline takes {check.SEEDS} seeds; {', '.join(few)} had fewer: leave seed= to --update")
     baseline = check.measured(records)
+    commands = [command]
     if before is not None:
         tell(check.verdicts(before, baseline, check.cells(baseline)))
-    check.write(path, baseline, command)
+        if check.cells(before) - check.cells(baseline):
+            baseline = check.merged(before, baseline)
+            commands = [*check.commands(path), command]
+    check.write(path, baseline, *commands)
     print(f"written: {path}")
     return int(any(record.status == "failed" for record in records))
 
