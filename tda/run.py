@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import shlex
 import subprocess
 import time
 import traceback
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 from sklearn.metrics import accuracy_score, recall_score
@@ -28,7 +30,7 @@ from tda.backbones.features import features
 from tda.backbones.given import Given
 from tda.cache import digest
 from tda.checkpoint import Checkpoint
-from tda.config import build, complete, identity, on_features, selected, setting, validate
+from tda.config import build, complete, identity, on_features, selected, setting, validate, without
 from tda.data.base import Dataset
 from tda.devices import available_cores, torch_device
 from tda.distances import measured
@@ -44,6 +46,7 @@ from tda.task import GIVEN, Domain, Task
 from tda.trainer import DivergenceError, Learner, Trainer
 
 ORACLE_FOLDS = 3
+ELSEWHERE = ("results=", "name=", "shard=", "runtime.data=", "runtime.cache=")  # of where, not of what
 log = logging.getLogger(__name__)
 COMPUTING = ("torch", "numpy", "scipy", "scikit-learn", "hydra-core", "tda")
 
@@ -51,13 +54,21 @@ COMPUTING = ("torch", "numpy", "scipy", "scikit-learn", "hydra-core", "tda")
 def main(config: DictConfig) -> Record:
     """Run one job of a sweep; the task function that Hydra's launchers call."""
     with reused():
-        return run(complete(config))
+        return run(complete(config), command())
 
 
-def run(config: DictConfig) -> Record:
+def command() -> str:
+    """Return what runs the job that Hydra is at, alone, wherever results and data then lie."""
+    typed = HydraConfig.get().overrides
+    added = [override for override in typed.hydra if override.startswith("hydra.searchpath=")]
+    return shlex.join(["tda", "run", *without(typed.task, *ELSEWHERE), *added])
+
+
+def run(config: DictConfig, command: str | None = None) -> Record:
     """Return a cell's record, from the store if it is there, else by computing it.
 
-    A method that raises or diverges becomes a record with status ``failed``.
+    A method that raises or diverges becomes a record with status ``failed``. `command` is what the record says to have
+    made it.
 
     Raises
     ------
@@ -78,6 +89,7 @@ def run(config: DictConfig) -> Record:
             record = compute(config, made_of, checkpoint, picture)
         else:
             record = replace(twin, task=task, source=task.partition("-")[0])
+        record = replace(record, command=command)
         store.put(record)
         checkpoint.close()
     return record

@@ -14,8 +14,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from tda.cache import atomic, check_room, digest
 from tda.errors import UsageError
 
-FORMAT = 3
-READABLE = (2, 3)
+FORMAT = 4
+READABLE = (2, 3, 4)
 log = logging.getLogger(__name__)
 
 
@@ -75,6 +75,8 @@ class Record:
     scores : dict of str to list of (int, float)
         What each validator said along the way: steps done, score, greater is better. Of a shallow method, whose steps
         are not counted, once, at step 0. `trcv` alone reads a few target labels.
+    command : str or None
+        What runs this cell alone again, as it was configured, wherever results and data then lie.
     format : int
         Of the record file; one of an earlier format is read with these defaults.
     """
@@ -110,6 +112,7 @@ class Record:
     confusion: list[tuple[int, int, int]] | None = None
     selection: str = "last"
     scores: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    command: str | None = None
     format: int = FORMAT
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 

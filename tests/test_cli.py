@@ -45,6 +45,27 @@ class TestRun:
             assert record["seed"] is None
             assert 10 < float(str(record["accuracy"])) < 100
 
+    def test_a_record_says_what_runs_it_alone_again(self, tmp_path: Path) -> None:
+        own = tmp_path / "own conf"
+        (own / "experiment").mkdir(parents=True)
+        params = "method: 'tca,one_nn', task: 'O-P,P-O', seed: range(2)"
+        (own / "experiment" / "mine.yaml").write_text(
+            f"# @package _global_\nhydra: {{sweeper: {{params: {{{params}}}}}}}\n"
+        )
+        sweep = ["experiment=mine", "method=tca,dann", "method.label=two words", "task=O-P", "trainer.steps=3"]
+        elsewhere = ["name=other", f"runtime.cache={tmp_path}", f"results={tmp_path}"]
+        assert main(["run", "--config-dir", str(own), *sweep, *elsewhere]) == 0
+        made = records(tmp_path)
+        assert len(made) == 3
+        for number, (stem, record) in enumerate(made.items()):
+            program, *words = shlex.split(str(record["command"]))
+            assert program == "tda"
+            assert main([*words, f"results={tmp_path / str(number)}"]) == 0
+            ((again, alone),) = records(tmp_path / str(number)).items()
+            assert again == stem
+            for key in ("accuracy", "label", "seed", "config", "command"):
+                assert alone[key] == record[key]
+
     def test_running_again_computes_nothing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         main(["run", *QUICK, f"results={tmp_path}"])
         before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("records/*/*/*.json")}

@@ -128,6 +128,13 @@ def test_one_record_is_enough(tmp_path: Path) -> None:
     assert "keep_features=true" in page
 
 
+def test_a_record_of_no_table_says_itself_what_runs_it_again(tmp_path: Path) -> None:
+    page = html.page([record(), record(task="O-S", command="tda run 'a=<b>'")], Store(tmp_path), "x")
+    said = " ".join(" ".join(Parsed(page).text).split())
+    assert "Of 2 cells no table there says which command made them" in said
+    assert "The records of 1 say what runs each alone again; the first: tda run 'a=<b>'" in said
+
+
 def test_more_than_a_page_can_hold_is_cut_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(html, "ROWS", 2)
     monkeypatch.setattr(figures, "PANELS", 3)

@@ -421,9 +421,12 @@ def provenance(records: Sequence[Record], store: Store, command: str) -> Iterato
     if found:
         told = "\n".join(f"{made}  # {len(held):,} cells" for made, held in found.items())
         yield f"<p>The records, as the tables beside them say:</p><pre>{escape(told)}</pre>"
-    untold = len(keys - set().union(*found.values()))
-    if untold:
-        yield f"<p>Of {untold:,} cells no table there says which command made them.</p>"
+    known = set().union(*found.values())
+    if untold := [record for record in records if record.key not in known]:
+        yield f"<p>Of {len(untold):,} cells no table there says which command made them.</p>"
+        if alone := [record.command for record in untold if record.command]:
+            yield f"<p>The records of {len(alone):,} say what runs each alone again; the first:</p>"
+            yield f"<pre>{escape(alone[0])}</pre>"
     builds = Counter((record.commit or "unknown", tuple(sorted(record.versions.items()))) for record in records)
     names = sorted({name for record in records for name in record.versions})
     lines = [
