@@ -74,7 +74,7 @@ def measured(names: Sequence[str], Xs: np.ndarray, Xt: np.ndarray) -> dict[str, 
     for name in names:
         try:
             value = float(MEASURES[name](Xs, Xt))
-        except (ValueError, MemoryError) as problem:
+        except (ValueError, MemoryError, RuntimeError) as problem:
             log.warning("distance %s is left out: %s", name, problem)
             continue
         if isfinite(value):

@@ -65,7 +65,8 @@ POOLS = {
 def candidates(records: Iterable[Record]) -> pd.DataFrame:
     """Return a row for each iterate that validators have judged, with its accuracy and their scores.
 
-    Runs that differ by what chose among their iterates alone are one run. Columns: dataset, backbone, method, label
+    Runs that differ by what chose among their iterates alone are one run: of its records, the one in which validators
+    say most. Columns: dataset, backbone, method, label
     (with the parameters that tell settings apart), deep (a network, whose losses are cross-entropies; those of a
     shallow method are 0 and 1), run, task, seed, step, final, accuracy (per cent), and one for each validator.
     """
@@ -74,7 +75,9 @@ def candidates(records: Iterable[Record]) -> pd.DataFrame:
         return pd.DataFrame()
     runs = [trained_as(record.config) for record in judged]
     of_all_tasks = [digest(run | {"task": None}) for run in runs]
-    cells = frame(judged).assign(config=runs, run=of_all_tasks).drop_duplicates(["run", "task", "seed"])
+    said = [sum(map(len, record.scores.values())) for record in judged]
+    every = frame(judged).assign(config=runs, run=of_all_tasks, said=said)
+    cells = every.sort_values("said", kind="stable").drop_duplicates(["run", "task", "seed"], keep="last").sort_index()
     labels = row_labels(cells.drop_duplicates("run").set_index("run"))
     return pd.DataFrame(row for cell in cells.itertuples() for row in iterates(cell, labels[cell.run]))
 

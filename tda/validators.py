@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.linalg import svdvals
@@ -14,6 +15,7 @@ from tda.divergences.information import prediction_information
 
 PENALTIES = (1e-4, 1e-2, 1.0)
 BLOCK = 2048
+CLOSELY: dict[str, Any] = {"tol": 1e-8, "max_iter": 10_000}  # ratios are exponentials: else they are wrong by a tenth
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ def density_ratio(source: np.ndarray, target: np.ndarray, at: np.ndarray) -> np.
     tried = np.random.default_rng(0).permutation(len(X)) % 5 == 0
 
     def log_odds(C: float, rows: np.ndarray, of: np.ndarray) -> np.ndarray:
-        fitted = LogisticRegression(C=C, max_iter=1000, tol=1e-3).fit(X[rows], is_target[rows])
+        fitted = LogisticRegression(C=C, **CLOSELY).fit(X[rows], is_target[rows])
         odds: np.ndarray = fitted.decision_function(of)
         return odds
 
@@ -166,7 +168,8 @@ def dev(losses: np.ndarray, weights: np.ndarray) -> float:
     weighted = weights * losses
     centred = weights - weights.mean()
     variance = float(np.mean(centred**2))
-    eta = -float(np.mean((weighted - weighted.mean()) * centred)) / variance if variance > 0 else 0.0
+    rounding = (16 * np.finfo(float).eps * np.abs(weights).max()) ** 2  # the variance that constant weights may show
+    eta = -float(np.mean((weighted - weighted.mean()) * centred)) / variance if variance > rounding else 0.0
     return -float(weighted.mean() + eta * (weights.mean() - 1))
 
 
@@ -207,7 +210,7 @@ def target_conditional(X: np.ndarray, y: np.ndarray, at: np.ndarray, classes: np
     if (y == y[0]).all():
         return np.where(classes == y[0], 1.0, 0.0)
     scaler = StandardScaler().fit(X)
-    fitted = LogisticRegression(max_iter=1000).fit(scaler.transform(X), y)
+    fitted = LogisticRegression(**CLOSELY).fit(scaler.transform(X), y)
     P = fitted.predict_proba(scaler.transform(at))
     column = np.searchsorted(fitted.classes_, classes).clip(max=len(fitted.classes_) - 1)
     known = fitted.classes_[column] == classes

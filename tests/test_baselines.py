@@ -159,6 +159,14 @@ class TestLabelPropagation:
         assert np.mean(OneNN().fit(Xs, ys, Xt).predict(Xt) == yt) < 0.9
         assert np.mean(LabelPropagation(k=3, alpha=0.999, gamma=100.0).fit(Xs, ys, Xt).predict(Xt) == yt) == 1
 
+    def test_a_sample_far_from_all_others_takes_the_label_of_the_least_far(self):
+        ys, near = np.repeat([3, 5], 10), np.repeat([0.0, 10.0], 10)
+        noise = RNG.normal(size=(40, 2))
+        Xs, Xt = near[:, None] + noise[:20], noise[20:]
+        Xt[7] += 300
+        assert LabelPropagation(k=6, gamma=0.3).fit(Xs, ys, Xt).predict(Xt)[7] == 5
+        assert (LabelPropagation(k=6, gamma=0.3).fit(Xs, ys, Xt + 300).scores_ > 0).any(axis=1).all()
+
     def test_unseen_samples_follow_the_nearest_seen(self):
         model = LabelPropagation().fit(XS, YS, XT)
         np.testing.assert_array_equal(model.predict(XT[::-1] + 1e-9), model.predict(XT)[::-1])

@@ -144,3 +144,23 @@ def test_of_several_weights_the_source_chooses() -> None:
     assert right[model.C_] == max(right.values())
     assert min(right.values()) < max(right.values())
     np.testing.assert_array_equal(model.predict(X), LinearSVM(C=model.C_).fit(X, y, X[:5]).predict(X))
+
+
+def test_samples_of_little_weight_have_little_say_in_the_choice() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 2
+    X = rng.normal(size=(120, 30)) + 0.6 * y[:, None] * (np.arange(30) < 3)
+    y[60:] = rng.permutation(y[60:])
+    choices = [1e-4, 1e-2, 1.0, 100.0]
+    little = LinearSVM(C=choices).fit(X, y, X[:5], weights=np.repeat([1.0, 1e-9], 60)).C_
+    folds = [*StratifiedKFold(2, shuffle=True, random_state=0).split(X, y)]
+
+    def accuracy(C: float) -> float:
+        shares = []
+        for train, test in folds:
+            kept, judged = train[train < 60], test[test < 60]
+            shares.append(np.mean(SVC(C=C, kernel="linear").fit(X[kept], y[kept]).predict(X[judged]) == y[judged]))
+        return float(np.mean(shares))
+
+    assert accuracy(little) == max(map(accuracy, choices))
+    assert little != LinearSVM(C=choices).fit(X, y, X[:5]).C_

@@ -63,6 +63,12 @@ def test_a_class_of_one_sample_has_no_neighbours():
     assert 4 not in near
 
 
+def test_a_source_of_one_class_has_none_to_keep_apart():
+    near, apart = neighbours(np.random.default_rng(0).normal(size=(5, 2)), np.zeros(5), 3, 3)
+    assert near.shape == (2, 15)
+    assert apart.shape == (2, 0)
+
+
 def test_the_pairs_of_mtlf_are_those_of_a_double_loop():
     X, y = clusters(12, 3, 0)
     w = np.random.default_rng(1).uniform(0.5, 2, 12)

@@ -70,6 +70,12 @@ def test_domains_that_never_disagree_leave_half_of_the_dimensions():
     assert model.dim_ == 4
 
 
+def test_one_feature_is_one_dimension():
+    model = GFK(classifier=OneNN(), dim="sdm")
+    model.align(sample(9, 1), np.zeros(9), sample(8, 1, 1))
+    assert model.dim_ == 1
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("task", AUTHORS)
 def test_the_published_accuracy_is_reproduced(task):

@@ -6,12 +6,13 @@ from sklearn import linear_model
 from sklearn.metrics.pairwise import rbf_kernel
 
 from tda.divergences.information import Gaussian
-from tda.divergences.kernels import candidate_gammas
+from tda.divergences.kernels import candidate_gammas, median_gamma
 from tda.divergences.mmd import mmd2
 from tda.divergences.proxy import held_out_scores
 from tda.errors import UsageError
 from tda.methods.shallow.domain_classifier_weighting import DomainClassifierWeighting
 from tda.methods.shallow.kliep import KLIEP, mixture
+from tda.methods.shallow.kmm import KMM
 from tda.methods.shallow.linear_svm import LinearSVM
 from tda.methods.shallow.logistic_regression import LogisticRegression
 from tda.methods.shallow.one_nn import OneNN
@@ -113,6 +114,25 @@ def test_kliep_solves_the_constrained_programme(gamma):
     assert slack.max() < 1e-3
 
 
+@pytest.mark.parametrize(("nt", "d", "times", "seed"), [(300, 10, 1 / 16, 0), (200, 50, 1, 2)])
+def test_kliep_is_where_no_direction_rises_though_the_likelihood_is_flat(nt, d, times, seed):
+    rng = np.random.default_rng(seed)
+    Xs, Xt = rng.normal(size=(300, d)), rng.normal(size=(nt, d))
+    gamma = times * median_gamma(Xs, Xt)
+    target, mean = rbf_kernel(Xt, Xt[:100], gamma=gamma), rbf_kernel(Xs, Xt[:100], gamma=gamma).mean(axis=0)
+    alpha = mixture(target, mean)
+    slack = (target / mean).T @ (1 / (target @ alpha)) / nt - 1
+    assert slack.max() < 1e-7
+    assert np.abs(slack[alpha > 0]).max() < 1e-7
+
+
+def test_what_makes_weights_takes_none():
+    Xs, Xt, _ = shifted(30, 20)
+    for model in (KLIEP(classifier=LinearSVM()), KMM(classifier=LinearSVM())):
+        with pytest.raises(UsageError, match="makes weights itself, and takes none"):
+            model.fit(Xs, Xs[:, 0] > 0, Xt, weights=np.ones(30))
+
+
 def test_kliep_chooses_the_bandwidth_of_the_most_likely_held_out_target():
     Xs, Xt, ratio = shifted()
     chosen = KLIEP(classifier=LinearSVM())
@@ -140,6 +160,13 @@ def test_kliep_holds_each_part_of_the_target_out_of_the_others():
 def test_kliep_says_that_no_source_is_near():
     with pytest.raises(ValueError, match="expected source samples near every centre"):
         KLIEP(classifier=LinearSVM(), gamma=1.0).weigh(np.zeros((5, 1)), np.zeros(5), np.full((6, 1), 100.0))
+    with pytest.raises(ValueError, match="expected source samples near every centre"):  # exp(-730) is subnormal
+        KLIEP(classifier=LinearSVM(), gamma=1.0).weigh(np.zeros((5, 1)), np.zeros(5), np.full((6, 1), np.sqrt(730.0)))
+
+
+def test_ulsif_needs_two_samples_of_each_domain():
+    with pytest.raises(ValueError, match="expected two samples of each domain at least, given 5 and 1"):
+        ULSIF(classifier=LinearSVM()).weigh(np.eye(5), np.zeros(5), np.ones((1, 5)))
 
 
 @pytest.mark.parametrize(("ns", "nt"), [(30, 22), (22, 30)])

@@ -46,6 +46,13 @@ def test_a_great_delta_brings_the_means_of_the_domains_together():
     assert gaps[1] < 0.1 * gaps[0]
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_features_of_any_scale_are_mapped(scale):
+    Xs, ys, Xt, yt = clusters()
+    model = SCA(classifier=OneNN(), kernel="linear", dim=3, unit_rows=False).fit(scale * Xs, ys, scale * Xt)
+    assert np.mean(model.predict(scale * Xt) == yt) > 0.9
+
+
 @pytest.mark.data
 def test_the_published_average_is_reached():
     """45.2 on SURF: the authors' table."""

@@ -64,6 +64,8 @@ def test_weighted_risks_are_their_sums_written_out() -> None:
     variance = sum((w - mean_w) ** 2 for w in WEIGHTS)
     assert dev(LOSSES, WEIGHTS) == pytest.approx(-(mean - covariance / variance * (mean_w - 1)))
     assert dev(LOSSES, np.full(n, 2.0)) == pytest.approx(-2 * LOSSES.mean())
+    mistakes = (LOSSES > 1).astype(float)
+    assert dev(mistakes, np.full(n, 0.1)) == pytest.approx(-0.1 * mistakes.mean())  # a mean that is not 0.1 to the bit
 
 
 def test_dev_varies_less_than_iwcv_around_the_targets_risk() -> None:
@@ -92,6 +94,22 @@ def test_the_density_ratio_is_learned_from_every_sample() -> None:
     mildest = LogisticRegression(C=max(PENALTIES), tol=1e-6).fit(scaler.transform(X), is_target)  # they lie apart
     odds = np.exp(mildest.decision_function(scaler.transform(source)))
     np.testing.assert_allclose(density_ratio(source, target, source), 1.5 * odds, rtol=0.05)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_the_density_ratio_is_that_of_the_optimum(shift: float) -> None:
+    """Found by Newton's method here, of features of which half are 0, as a ReLU leaves them."""
+    draw = np.random.default_rng(0)
+    source = np.maximum(draw.normal(size=(800, 60)), 0)
+    target = np.maximum(draw.normal(shift, size=(600, 60)), 0)
+    X, is_target = np.concatenate([source, target]), np.repeat([0, 1], [800, 600])
+    scaler = StandardScaler().fit(X)
+    found = density_ratio(source, target, source)
+    ratios = []
+    for C in PENALTIES:
+        optimum = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-10).fit(scaler.transform(X), is_target)
+        ratios.append(800 / 600 * np.exp(optimum.decision_function(scaler.transform(source))))
+    assert min(np.abs(found / ratio - 1).max() for ratio in ratios) < 1e-4
 
 
 @pytest.mark.parametrize("temperature", [0.05, 1.0])
@@ -514,6 +532,9 @@ def test_runs_that_differ_by_what_chose_are_one() -> None:
     again = replace(one, selection="dev", config=one.config | {"selection": "dev"}, accuracy=0.0)
     assert len(regret.candidates([one, again])) == 2
     assert len(regret.candidates([one, replace(one, seed=1)])) == 4
+    more = of_run([1, 2], {"dev": [1, 2], "snd": [2, 1]})
+    for records in ([one, more], [more, one]):
+        assert regret.candidates(records)["snd"].tolist() == [2, 1]
 
 
 @pytest.mark.parametrize("form", regret.FORMATS)

@@ -73,7 +73,7 @@ class Gaussian(NamedTuple):
         centred = X64 - mean
         C = centred.T @ centred / len(X64)
         variance = np.trace(C) / len(C)
-        if variance == 0:
+        if not np.ptp(X, axis=0).any():
             raise ValueError(f"a normal distribution: expected rows that differ, given {len(X)} of the same")
         C[np.diag_indices_from(C)] += ridge * variance
         return cls(mean, cholesky(C, lower=True))

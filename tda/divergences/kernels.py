@@ -10,6 +10,7 @@ from sklearn.utils import gen_batches
 from tda.memory import remembered
 
 Kernel = Literal["linear", "rbf"]
+ROUNDING = 64 * np.finfo(float).eps  # of the squared norms: the squared distance that equal rows may show
 
 
 def gram(kernel: Kernel, X: np.ndarray, Y: np.ndarray, gamma: float | None) -> np.ndarray:
@@ -90,8 +91,9 @@ def median_gamma(X: np.ndarray, Y: np.ndarray, *, at_most: int = 1000) -> float:
     """
     draw = np.random.default_rng(0)
     thinned = [Z[draw.permutation(len(Z))[:at_most]] for Z in (X, Y)]
-    median = float(median_distance(np.concatenate(thinned))[0])
-    if median <= 0:
+    both = np.concatenate(thinned)
+    median = float(median_distance(both)[0])
+    if median <= ROUNDING * np.square(both, dtype=np.float64).sum(axis=1).max():
         raise ValueError(
             f"median heuristic: expected samples that differ, given {sum(map(len, thinned))} of which at least half "
             "of the pairs coincide; set gamma"

@@ -45,8 +45,9 @@ def principal_subspace(X: np.ndarray, dim: int, *, fewer: bool = False) -> Subsp
     """
     n, d = X.shape
     centred = X.astype(np.float64, copy=False) - X.mean(axis=0, dtype=np.float64)
+    centred[:, np.ptp(X, axis=0) == 0] = 0
     smaller = centred.T @ centred if d <= n else centred @ centred.T  # (min(n, d), min(n, d))
-    squared, vectors = leading(smaller, dim, n, size=max(n, d), fewer=fewer)
+    squared, vectors = leading(smaller, dim, size=max(n, d), fewer=fewer)
     if d > n:
         vectors = centred.T @ vectors / np.sqrt(squared)
     basis, _ = svd_flip(vectors, None)
@@ -54,13 +55,9 @@ def principal_subspace(X: np.ndarray, dim: int, *, fewer: bool = False) -> Subsp
 
 
 def leading(
-    scatter: np.ndarray | LinearOperator[np.float64],
-    dim: int,
-    n: int,
-    size: int | None = None,
-    fewer: bool = False,
+    scatter: np.ndarray | LinearOperator[np.float64], dim: int, size: int | None = None, fewer: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the `dim` greatest eigenvalues, falling, of the scatter matrix of n samples, and their eigenvectors.
+    """Return the `dim` greatest eigenvalues, falling, of the scatter matrix of samples, and their eigenvectors.
 
     Few of many are found by Lanczos iterations, to machine precision and from a fixed start. `size`, by default the
     order of the matrix, is the number of terms in whose rounding error an eigenvalue counts as 0; those are left out.
@@ -71,7 +68,7 @@ def leading(
         Fewer than `dim` eigenvalues are not 0, and not `fewer`.
     """
     order = int(scatter.shape[0])
-    if dim < order // 8 and order > 500:
+    if dim < order // 8 and order > 500 and (not isinstance(scatter, np.ndarray) or scatter.any()):
         start = np.random.default_rng(0).standard_normal(order)
         squared, u = eigsh(scatter, dim, v0=start)
     else:
@@ -80,7 +77,7 @@ def leading(
     rank = int(np.sum(squared > squared.max() * (size or order) * np.finfo(float).eps))
     if rank < dim and not fewer:
         raise ValueError(
-            f"dim: expected at most {rank}, as the {n} samples vary in no more directions, given {dim}; lower dim"
+            f"dim: expected at most {rank}, as the samples vary in no more directions, given {dim}; lower dim"
         )
     descending = np.argsort(-squared)[:rank]
     return squared[descending], u[:, descending]

@@ -98,7 +98,10 @@ class ARTL(ShallowMethod):
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
         if weights is not None:
-            raise UsageError("ARTL cannot weigh samples; choose a classifier that can: LinearSVM, LogisticRegression")
+            name = type(self).__name__
+            raise UsageError(
+                f"{name} cannot weigh samples; choose a classifier that can: LinearSVM, LogisticRegression"
+            )
         ns = len(Xs)
         self.anchors_ = X = self._rows(np.concatenate([Xs, Xt]))
         self.gamma_ = bandwidth(self.kernel, self.gamma, X[:ns], X[ns:])

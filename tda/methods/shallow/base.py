@@ -7,6 +7,8 @@ from typing import Literal, Self, TypeAlias
 import numpy as np
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from tda.errors import UsageError
+
 Standardise = Literal["no", "source", "domain", "joint"]
 Scaler: TypeAlias = StandardScaler | FunctionTransformer
 
@@ -104,6 +106,11 @@ class Reweighter(ShallowMethod):
         """Return the non-negative importance of each source sample (ns,)."""
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
+        if weights is not None:
+            raise UsageError(
+                f"{type(self).__name__} makes weights itself, and takes none; choose a classifier that takes them: "
+                "LinearSVM, LogisticRegression"
+            )
         self.weights_ = self.weigh(Xs, ys, Xt)
         self.classifier_ = deepcopy(self.classifier).fit(Xs, ys, Xt, self.weights_)
         return self

@@ -4,7 +4,7 @@ from copy import copy
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tda.divergences.proxy import a_distance
 from tda.methods.shallow.base import ShallowMethod
@@ -54,7 +54,7 @@ class BDA(JDA):
     Attributes
     ----------
     mu_ : float
-        The balance of the last iteration; absent for ``random`` and ``average``.
+        The balance of the last iteration; absent for ``random`` and ``average``, and where there is but one iteration.
 
     References
     ----------
@@ -77,7 +77,7 @@ class BDA(JDA):
         mu: Balance | Literal["a_distance", "random", "average"] = 0.5,
         weighted: bool = False,
         draws: PositiveInt = 10,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ) -> None:
         super().__init__(
             classifier=classifier,

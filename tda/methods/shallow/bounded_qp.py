@@ -5,7 +5,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from tda.errors import UsageError
 
-RIDGE = 1e-10  # of the mean of the diagonal: of all x that are as good, as where samples coincide, the shortest
+RIDGE = 1e-10  # of the mean of the diagonal, for a matrix that is just not singular, as where samples coincide
 
 
 def bounded_qp(P: np.ndarray, q: np.ndarray, *, upper: float, least: float, most: float) -> np.ndarray:
@@ -26,7 +26,7 @@ def bounded_qp(P: np.ndarray, q: np.ndarray, *, upper: float, least: float, most
     except ImportError as absent:
         raise UsageError(
             "KMM: this kernel matrix is singular, and its programme needs cvxopt, which is not installed; "
-            "pip install cvxopt, or set kernel=rbf"
+            "pip install cvxopt, or set kernel=rbf with a larger gamma"
         ) from absent
     return interior(P, q, upper=upper, least=least, most=most)
 

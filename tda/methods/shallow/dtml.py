@@ -19,10 +19,10 @@ class DTML(Aligner):
         D  = ||W'(mean of Xs - mean of Xt)||^2
 
     The paper trains layers of tanh by gradient descent from the identity. For one linear layer that descent has
-    a closed form: with steps that go to 0, W = exp(-time M), which shrinks the directions that tell the domains
-    or the samples of a class apart and stretches those that tell classes apart. (J itself has no minimum but 0
-    or none, and the paper's gamma ||W||^2 only multiplies W by a constant: no parameter here.) As in the paper the
-    features are first reduced to principal components; those are scaled to a mean variance of 1.
+    a closed form: with steps that go to 0, after t of it W = exp(-2 t M) = exp(-time M), which shrinks the directions
+    that tell the domains or the samples of a class apart and stretches those that tell classes apart. (J itself has no
+    minimum but 0 or none, and the paper's gamma ||W||^2 only multiplies W by a constant: no parameter here.) As in the
+    paper the features are first reduced to principal components; those are scaled to a mean variance of 1.
 
     The textbook's transfer metric learning, J = Sc - alpha Sb + beta MMD, is this objective too.
 
@@ -37,7 +37,7 @@ class DTML(Aligner):
     beta : float
         Weight of the distance of the domains.
     time : float
-        How long the descent goes on: 0 leaves the principal components as they are.
+        Twice how long the descent goes on: 0 leaves the principal components as they are.
     k1, k2 : int
         Numbers of neighbours within a class and outside it; fewer where there are fewer.
 
@@ -105,10 +105,12 @@ def neighbours(X: np.ndarray, y: np.ndarray, k1: int, k2: int) -> tuple[np.ndarr
     for label in np.unique(y):
         inside, outside = np.flatnonzero(y == label), np.flatnonzero(y != label)
         for others, k, pairs in ((inside, k1 + 1, near), (outside, k2, apart)):
+            if not len(others):  # a source of one class
+                continue
             order = np.argsort(euclidean_distances(X[inside], X[others]), axis=1, kind="stable")[:, :k]
             pairs.append(np.stack([np.repeat(inside, order.shape[1]), others[order].ravel()]))
     within = np.hstack(near)
-    return within[:, within[0] != within[1]], np.hstack(apart)
+    return within[:, within[0] != within[1]], np.hstack(apart or [within[:, :0]])
 
 
 def scatter(X: np.ndarray, pairs: np.ndarray) -> np.ndarray:

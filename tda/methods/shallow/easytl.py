@@ -23,15 +23,16 @@ class EasyTL(ShallowMethod):
     sample is in the class of the nearest centre. So the nt C unknowns come down to choosing C of the samples,
     at least sum_c (D_tc - min_c' D_tc'), which is a rectangular assignment problem. A sample that was not fitted
     gets the class of least D_tc - price_c, where the prices solve the dual programme: they give the fitted
-    samples what the programme gives them, and are all 0 where no class is short of samples.
+    samples what the programme gives them, where no two of these coincide, and are all 0 where no class is short of
+    samples.
 
     Parameters
     ----------
     aligner : Aligner, optional
         Maps both domains before; None is the paper's EasyTL(c).
-    standardise : {"domain", "source", "no"}
+    standardise : {"domain", "source", "joint", "no"}
         Scale each feature to mean 0 and variance 1 before all else: each domain by its own statistics, as in
-        all of the authors' experiments, or both by the source's.
+        all of the authors' experiments, or both by the source's, or by those of both together.
     metric : {"euclidean", "sqeuclidean", "cosine"}
         The distance d.
 

@@ -64,7 +64,7 @@ class GFK(Aligner):
 
     def align(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self.dim == "sdm":
-            most = min(self.sdm_most, Xs.shape[1] // 2, len(Xs) - 1, len(Xt) - 1)
+            most = max(1, min(self.sdm_most, Xs.shape[1] // 2, len(Xs) - 1, len(Xt) - 1))
             self.dim_ = agreeing_dim(Xs, Xt, most)
         else:
             self.dim_ = self.dim

@@ -227,7 +227,7 @@ def joint_components(energy: np.ndarray, mean: np.ndarray, V: np.ndarray, lam: f
         return shrunk(energy[:, None] * y - np.outer(mean, mean @ y))
 
     order = (len(energy), len(energy))
-    _, u = leading(LinearOperator(order, matvec=scattered, matmat=scattered, dtype=np.float64), dim, n)
+    _, u = leading(LinearOperator(order, matvec=scattered, matmat=scattered, dtype=np.float64), dim)
     w = shrunk(u)
     flipped: np.ndarray = svd_flip(w / np.linalg.norm(w, axis=0), None)[0]
     return flipped

@@ -111,7 +111,7 @@ class JGSA(Aligner):
             closing = solved(first, self.lam, self.lam + self.mu, gap)
             across = N.T @ closing
             inner = np.eye(E.shape[1]) + gap.T @ closing
-            _, u = leading(ratio - across @ solve(inner, across.T, assume_a="pos"), self.dim, len(Xt))
+            _, u = leading(ratio - across @ solve(inner, across.T, assume_a="pos"), self.dim)
             W = Y @ u - closing @ solve(inner, across.T @ u, assume_a="pos")
             W, _ = svd_flip(W / np.linalg.norm(W, axis=0), None)
             A, B = np.split(W, 2)

@@ -3,11 +3,15 @@
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from scipy.optimize import fmin_l_bfgs_b
 
 from tda.divergences.kernels import candidate_gammas, squared_distances
 from tda.methods.shallow.base import Reweighter, ShallowMethod
+
+TINY = np.finfo(float).tiny
+PRECISION = 1e-8  # of the slopes: the objective is flat, and weights would be left wrong by a tenth
+RESTARTS = 10  # a search that rounding has ended goes on from where it is
 
 
 class KLIEP(Reweighter):
@@ -58,7 +62,7 @@ class KLIEP(Reweighter):
         centres: PositiveInt = 100,
         gamma: PositiveFloat | None = None,
         folds: Annotated[int, Field(ge=2)] = 5,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ) -> None:
         super().__init__(classifier=classifier)
         self.centres = centres
@@ -75,7 +79,7 @@ class KLIEP(Reweighter):
 
         def held_out(gamma: float) -> float:
             target, mean = np.exp(-gamma * to_target), np.exp(-gamma * to_source).mean(axis=0)
-            if mean.min() <= 0:
+            if mean.min() < TINY:
                 return -np.inf
             parts = [(target[fold != f], target[fold == f]) for f in range(folds)]
             return float(np.mean([np.mean(_log(test @ mixture(kept, mean))) for kept, test in parts]))
@@ -87,7 +91,7 @@ class KLIEP(Reweighter):
 
 
 def _log(w: np.ndarray) -> np.ndarray:
-    return np.asarray(np.log(np.maximum(w, np.finfo(float).tiny)))
+    return np.asarray(np.log(np.maximum(w, TINY)))
 
 
 def mixture(target: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -103,17 +107,26 @@ def mixture(target: np.ndarray, mean: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        A mean is 0.
+        A mean is 0, or too small to divide by.
     """
-    if mean.min() <= 0:
-        raise ValueError("KLIEP: expected source samples near every centre, given one far from all; lower gamma")
+    if mean.min() < TINY:
+        raise ValueError(
+            "KLIEP: expected source samples near every centre, given one far from all; lower gamma, or leave out the "
+            "target's outliers"
+        )
     A = target / mean
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        w = np.maximum(A @ theta, np.finfo(float).tiny)
+        w = np.maximum(A @ theta, TINY)
         return theta.sum() - np.mean(np.log(w)), 1 - A.T @ (1 / w) / len(A)
 
-    start = np.full(A.shape[1], 1 / A.shape[1])
-    theta, _, _ = fmin_l_bfgs_b(objective, start, bounds=[(0, None)] * len(start), factr=1e5, pgtol=1e-5, maxiter=300)
+    theta = np.full(A.shape[1], 1 / A.shape[1])
+    for _ in range(RESTARTS):
+        theta, _, _ = fmin_l_bfgs_b(
+            objective, theta, bounds=[(0, None)] * len(theta), factr=0, pgtol=PRECISION, maxiter=2000
+        )
+        slope = objective(theta)[1]
+        if np.abs(np.where(theta > 0, slope, np.minimum(slope, 0))).max() <= PRECISION:
+            break
     alpha: np.ndarray = theta / theta.sum() / mean
     return alpha

@@ -20,8 +20,10 @@ class KMM(Reweighter):
         min_b  1/2 b'K b - kappa'b     K_ij = k(xs_i, xs_j),  kappa_i = ns/nt sum_j k(xs_i, xt_j)
         s.t.   0 <= b_i <= B,  |sum_i b_i - ns| <= ns eps
 
-    Most weights are 0 or B in the end: the search is for the few others, whose equations are linear. Where K is
-    singular, as the linear kernel's is, an interior-point method takes over.
+    Most weights are 0 or B in the end: the search is for the few others, whose equations are linear. Where it finds no
+    end, as it may where K is singular (the linear kernel's, or an rbf's of few features), an interior-point method
+    takes over. Of a singular K many b are as good, and this is one of them: which, and with how large a sum, is not
+    settled by the programme.
 
     Parameters
     ----------
@@ -92,7 +94,7 @@ def mean_matching(
     """
     ns = len(Xs)
     if 1 - eps > B:
-        raise ValueError(f"B: expected at least 1 - eps = {1 - eps:.4g}, given {B}; raise B or eps")
+        raise ValueError(f"B: expected at least 1 - eps = {1 - eps:.4g}, given {B}; raise B")
     K = gram(kernel, Xs, Xs, gamma)
     kappa = ns * mean_similarity(kernel, Xs, Xt, gamma)
     return bounded_qp(K, kappa, upper=B, least=ns * (1 - eps), most=ns * (1 + eps))

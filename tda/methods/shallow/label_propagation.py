@@ -13,6 +13,7 @@ from tda.divergences.kernels import bandwidth
 from tda.memory import remembered
 from tda.methods.shallow.base import ShallowMethod, weighted
 
+FLOOR = 1e-150  # of an edge's weight: a sample far from all others is still someone's neighbour
 BelowOne = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -98,7 +99,7 @@ def neighbours(Xs: np.ndarray, Xt: np.ndarray, k: int, gamma: float | None) -> c
     """
     n = len(Xs) + len(Xt)
     far, columns, starts = links(Xs, Xt, k)
-    W = csr_array((np.exp(-(gamma or 0) * far**2), columns, starts), shape=(n, n))
+    W = csr_array((np.maximum(np.exp(-(gamma or 0) * far**2), FLOOR), columns, starts), shape=(n, n))
     return W.maximum(W.T)
 
 

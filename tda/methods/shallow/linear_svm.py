@@ -4,7 +4,7 @@ from typing import Self
 
 import numpy as np
 from pydantic import PositiveFloat
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 
 from tda.divergences.kernels import gram
@@ -28,8 +28,8 @@ class LinearSVM(ShallowMethod):
     Parameters
     ----------
     C : float or list of float
-        Weight of the loss against the norm of w. Of several, the one with the best accuracy in a cross-validation on
-        the source, in `FOLDS` stratified folds; the least of equals.
+        Weight of the loss against the norm of w. Of several, the one with the best accuracy, weighted as the samples
+        are, in a cross-validation on the source, in `FOLDS` stratified folds; the least of equals.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class LinearSVM(ShallowMethod):
         self.mean_ = Xs.mean(axis=0)
         self.Xs_ = Xs - self.mean_
         K = gram("linear", self.Xs_, self.Xs_, None)
-        self.C_ = self.C if not isinstance(self.C, list) else best(sorted(self.C), K, ys)
+        self.C_ = self.C if not isinstance(self.C, list) else best(sorted(self.C), K, ys, weights)
         self.model_ = SVC(C=self.C_, kernel="precomputed").fit(K, ys, sample_weight=weights)
         return self
 
@@ -67,8 +67,16 @@ class LinearSVM(ShallowMethod):
         return y
 
 
-def best(choices: list[float], K: np.ndarray, ys: np.ndarray) -> float:
+def best(choices: list[float], K: np.ndarray, ys: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the C of best cross-validated accuracy on samples with kernel matrix K (ns, ns) and classes ys (ns,)."""
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    accuracies = [cross_val_score(SVC(C=C, kernel="precomputed"), K, ys, cv=folds).mean() for C in choices]
-    return choices[int(np.argmax(accuracies))]
+    folds = [*StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(K, ys)]
+    w = np.ones(len(ys)) if weights is None else weights
+
+    def accuracy(C: float) -> float:
+        shares = []
+        for train, test in folds:
+            model = SVC(C=C, kernel="precomputed").fit(K[np.ix_(train, train)], ys[train], sample_weight=w[train])
+            shares.append(np.average(model.predict(K[np.ix_(test, train)]) == ys[test], weights=w[test]))
+        return float(np.mean(shares))
+
+    return choices[int(np.argmax([accuracy(C) for C in choices]))]

@@ -103,13 +103,13 @@ class SCA(Aligner):
         narrow = np.vstack([within, gap])
         small = narrow.T @ narrow  # delta D + Q, to begin with
         small += K
-        small[np.diag_indices(n)] += self.ridge
+        small[np.diag_indices(n)] += max(self.ridge, n * np.finfo(float).eps * np.trace(small))
         L = cholesky(small.T, lower=True, overwrite_a=True, check_finite=False)
         classwise, total = (solve_triangular(L, wide.T, lower=True) for wide in (between, K))
         great = total @ total.T
         great *= (1 - self.beta) / n
         great += self.beta * classwise @ classwise.T
-        _, u = leading(great, self.dim, n)
+        _, u = leading(great, self.dim)
         self.components_, _ = svd_flip(solve_triangular(L, u, lower=True, trans="T"), None)
         Z = self._rows(K @ self.components_)
         return Z[:ns], Z[ns:]

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from tda.divergences.information import Gaussian
 from tda.divergences.kernels import bandwidth, gram, mean_similarity
@@ -155,7 +155,7 @@ class ADistanceSelection(SourceSelection):
     """
 
     def __init__(
-        self, *, classifier: ShallowMethod, keep: Share = 0.5, ridge: PositiveFloat = 0.1, seed: int = 0
+        self, *, classifier: ShallowMethod, keep: Share = 0.5, ridge: PositiveFloat = 0.1, seed: NonNegativeInt = 0
     ) -> None:
         super().__init__(classifier=classifier, keep=keep)
         self.ridge = ridge

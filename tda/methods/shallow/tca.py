@@ -145,11 +145,11 @@ def shrunk_components(
     if m <= n and outer is None:
         S = C.T @ C
         across = np.outer(S @ v, shrink * v)
-        squared, u = leading(S - across - across.T + shrink**2 * (v @ S @ v) * np.outer(v, v), dim, n)
+        squared, u = leading(S - across - across.T + shrink**2 * (v @ S @ v) * np.outer(v, v), dim)
     else:
         Cv = C @ v
         products = C @ C.T if outer is None else outer
-        squared, u = leading(products - (2 * shrink - shrink**2 * (v @ v)) * np.outer(Cv, Cv), dim, n, size=max(n, m))
+        squared, u = leading(products - (2 * shrink - shrink**2 * (v @ v)) * np.outer(Cv, Cv), dim, size=max(n, m))
         u = (C.T @ u - np.outer(v, shrink * (Cv @ u))) / np.sqrt(squared)
     w = u - np.outer(v, shrink * (v @ u))
     length = np.linalg.norm(w, axis=0)

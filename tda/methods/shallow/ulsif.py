@@ -1,7 +1,7 @@
 """ULSIF: importance weights by unconstrained least squares."""
 
 import numpy as np
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from scipy.linalg import eigh
 
 from tda.divergences.kernels import candidate_gammas, squared_distances
@@ -60,7 +60,7 @@ class ULSIF(Reweighter):
         centres: PositiveInt = 100,
         gamma: PositiveFloat | None = None,
         ridge: PositiveFloat | None = None,
-        seed: int = 0,
+        seed: NonNegativeInt = 0,
     ) -> None:
         super().__init__(classifier=classifier)
         self.centres = centres
@@ -69,6 +69,8 @@ class ULSIF(Reweighter):
         self.seed = seed
 
     def weigh(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> np.ndarray:
+        if len(Xt) < 2 or len(Xs) < 2:
+            raise ValueError(f"ULSIF: expected two samples of each domain at least, given {len(Xs)} and {len(Xt)}")
         draw = np.random.default_rng(self.seed)
         orders = [draw.permutation(len(X)) for X in (Xs, Xt)]
         chosen = Xt[orders[1][: self.centres]]
