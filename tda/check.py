@@ -188,8 +188,11 @@ def merged(baseline: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
 
 
 def too_few_seeds(records: Iterable[Record]) -> list[str]:
-    """Return the labels of the rows that depend on a seed and were measured with fewer than `SEEDS`."""
-    cells = frame(records)
-    seeds = cells[cells["seed"].notna()].groupby("setting")["seed"].nunique()
+    """Return the labels of the rows that depend on a seed and were measured with fewer than `SEEDS` on some task."""
+    good = [record for record in records if record.status == "ok"]
+    if not good:
+        return []
+    cells = frame(good)
+    seeds = cells[cells["seed"].notna()].groupby(["setting", "task"])["seed"].nunique().groupby("setting").min()
     few = cells[cells["setting"].isin(seeds[seeds < SEEDS].index)]
     return sorted(set(few["label"]))

@@ -586,7 +586,9 @@ def one_line(error: BaseException) -> str:
     """Return an error's message and its cause's as one line."""
     lines = [*str(error).splitlines(), *(str(error.__cause__).splitlines() if error.__cause__ else [])]
     kept = [WRAPPING.sub("", line.strip()) for line in lines if not line.strip().startswith(OF_OMEGACONF)]
-    return "; ".join(dict.fromkeys(filter(None, kept)))
+    said = "; ".join(dict.fromkeys(filter(None, kept)))
+    missing = re.match(r"Missing mandatory value: ([\w.]+)", said)
+    return f"{missing[1]} is missing; give {missing[1]}=..." if missing else said
 
 
 def axes(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, list[str]]]:
@@ -791,7 +793,8 @@ def locate(node: Mapping[str, Any], where: str, allow_external: bool) -> type:
     try:
         found = getattr(import_module(module), name)
     except (ImportError, SyntaxError, AttributeError, ValueError) as error:
-        raise UsageError(f"{where}._target_ = {path!r} cannot be imported: {error}") from error
+        way = "" if path.startswith("tda.") else "; the folder of an own module has to be on PYTHONPATH"
+        raise UsageError(f"{where}._target_ = {path!r} cannot be imported: {error}{way}") from error
     if not isinstance(found, type) or (not found.__module__.startswith("tda.") and not allow_external):
         raise UsageError(f"{where}._target_ = {path!r} is not a class of tda")
     return found
@@ -835,6 +838,8 @@ def expected(error: ValidationError, name: str, given: object) -> str:
         return str(first["ctx"]["error"])
     if first["type"] != "is_instance_of":
         return first["msg"][0].lower() + first["msg"][1:]
+    if first["ctx"]["class"] == "Sequence":
+        return f"expected a list, {[] if given is None else [given]} for one"
     group = f"; did you mean {name}={given}?" if given in config_names(name) else ""
     return f"expected a mapping with the _target_ of a class of tda, {first['ctx']['class']} for one{group}"
 

@@ -46,7 +46,7 @@ from tda.task import GIVEN, Domain, Task
 from tda.trainer import DivergenceError, Learner, Trainer
 
 ORACLE_FOLDS = 3
-ELSEWHERE = ("results=", "name=", "shard=", "runtime.data=", "runtime.cache=")  # of where, not of what
+ELSEWHERE = ("results=", "name=", "shard=", "runtime.")  # of where and how, not of what
 log = logging.getLogger(__name__)
 COMPUTING = ("torch", "numpy", "scipy", "scikit-learn", "hydra-core", "tda")
 
@@ -324,6 +324,11 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
             f"{config.dataset.name} holds features, which {config.backbone.name} cannot see; leave backbone= and "
             f"backbone.name= out, or take backbone=given backbone.name={config.backbone.name} to have tables say that "
             "they are its features"
+        )
+    if task.source.x.ndim > 2 and config.backbone.get("_target_") == GIVEN:
+        raise UsageError(
+            f"backbone=given is for features, and {config.dataset.name} holds images; leave backbone= out, or take "
+            f"backbone={config.dataset.features if on_features(config) else config.dataset.network}"
         )
     shallow = config.method.run.trainer is None
     if config.extractor.trainer is not None:

@@ -296,6 +296,10 @@ def read(path: Path) -> Record:
         raise ValueError(f"it is the record of {record.dataset}, {record.method}, {record.task}, {record.key}")
     if digest(record.config) != record.key:
         raise ValueError("it was edited: its config is not that of its key")
+    if record.status == "ok" and not (record.accuracy is not None and 0 <= record.accuracy <= 100):
+        raise ValueError(f"it was edited: {record.accuracy} is no accuracy in per cent")
+    if record.backbone != record.config.get("backbone", {}).get("name", record.backbone):
+        raise ValueError("it was edited: its backbone is not that of its config")
     if record.accuracy is not None and record.confusion is not None:
         right, scored = (sum(n for t, p, n in record.confusion if t == p or each) for each in (False, True))
         if scored != record.scored or not isclose(record.accuracy * scored, 100 * right):

@@ -1,6 +1,7 @@
 """The accuracy check: its verdicts, and that it catches methods that were broken on purpose."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from torch import Tensor
 
 from tda import check
 from tda.__main__ import main
+from tda.commands.run import computed
 from tda.methods.deep import dann
 from tda.methods.shallow import coral
 from tda.resources import folder
+from tests.test_store import record
 
 BASELINES = Path(__file__).parents[1] / "results" / "baselines"
 CELL = ("digits", "dann", "O-P")
@@ -183,11 +186,31 @@ def test_records_that_are_there_are_read(tmp_path: Path, capsys: pytest.CaptureF
     assert "1 done already, 0 to run" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_a_baseline_of_what_depends_on_a_seed_takes_ten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["check", "quick", "method=bda_random", "task=O-P", "seed=0,1", "--baselines", str(tmp_path), "--update"]
-    assert main(command) == 2
-    assert "takes 10 seeds; BDA (random) had fewer" in capsys.readouterr().err
+def test_a_baseline_of_what_depends_on_a_seed_takes_ten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["check", "quick", "method=bda_random", "task=O-P", "--baselines", str(tmp_path), "--update"]
+    monkeypatch.setattr("tda.commands.check.computed", lambda *_: pytest.fail("measured"))
+    assert main([*command, "seed=0,1"]) == 2
+    assert "seed=0,1: a baseline takes 10 seeds; leave seed= to --update" in capsys.readouterr().err
+    seeds = [record(seed=seed, label="BDA", status="failed" if seed == 3 else "ok") for seed in range(10)]
+    assert check.too_few_seeds(seeds) == ["BDA"]
+    assert check.too_few_seeds([*seeds, record(seed=10, label="BDA")]) == []
+
+
+def test_a_baseline_stays_where_a_cell_of_it_failed_or_left_no_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["check", "quick", "method=pca,one_nn", "task=O-P,P-O", "--baselines", str(tmp_path), "--update"]
+    assert main(command) == 0
+    path = tmp_path / "quick.csv"
+    before = path.read_text()
+    for spoilt in (lambda made: made[1:], lambda made: [replace(made[0], status="failed", accuracy=None), *made[1:]]):
+        with monkeypatch.context() as patched:
+            patched.setattr("tda.commands.check.computed", lambda *given, spoilt=spoilt: spoilt(computed(*given)))
+            assert main(command) == 1
+        assert f"{path} is left as it was" in capsys.readouterr().err
+        assert path.read_text() == before
 
 
 @pytest.mark.parametrize(

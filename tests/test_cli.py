@@ -214,7 +214,7 @@ class TestRun:
 
 
 MISTAKES = {
-    "folder without a place": (["dataset=image_folder", "method=one_nn"], r"Missing mandatory value: dataset\.root$"),
+    "folder without a place": (["dataset=image_folder", "method=one_nn"], r"tda: dataset\.root is missing; give dataset\.root=\.\.\.$"),
     "folder that is not there": (
         ["dataset=image_folder", "dataset.root=/no/such", "method=one_nn"],
         r"tda: dataset\.root=/no/such: no such folder; give the one that holds the domains$",
@@ -229,6 +229,10 @@ MISTAKES = {
         ["hydra/launcher=basic,joblib", "hydra.launcher.n_jobs=2"],
         r"n_jobs: name the launcher .* hydra/launcher=joblib$",
     ),
+    "one width": (["method=dann", "backbone.hidden=20", "backbone=lenet"], r"hidden=20: expected a list, \[20\] for one$"),
+    "no widths": (["method=dann", "backbone.hidden=null", "backbone=lenet"], r"hidden=None: expected a list, \[\] for one$"),
+    "features for images": (["method=one_nn", "backbone=given"], r"digits holds images; leave .*take backbone=pixels$"),
+    "no features for networks": (["method=dann", "backbone=given"], r"digits holds images; leave .*take backbone=lenet$"),
     "trained on": (["method.run.trained_on=targte"], r"did you mean 'target'\?"),
     "trainer of a method": (["method=dann", "method.run.trainer=foo"], r"trainer=foo: expected the name of a config"),
     "unknown variable in a picture": (["keep_features=${oc.env:NOPE_}"], r"'NOPE_' not found"),

@@ -159,6 +159,10 @@ def test_a_method_that_is_no_python_is_one_line(tmp_path: Path, monkeypatch: pyt
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match=r"'half_written\.Mine' cannot be imported: .*\(half_written\.py, line 1\)"):
         Sweep(["method._target_=half_written.Mine", "allow_external=true", "task=O-P"])
+    with pytest.raises(
+        UsageError, match="No module named 'elsewhere'; the folder of an own module has to be on PYTHON"
+    ):
+        Sweep(["method._target_=elsewhere.Mine", "allow_external=true", "task=O-P"])
 
 
 def test_an_external_class_needs_permission() -> None:

@@ -25,7 +25,7 @@ import torch
 from tda import run
 from tda.__main__ import main
 from tda.methods.shallow.one_nn import OneNN
-from tda.store import read
+from tda.store import FORMAT, read
 
 KILLS = int(os.environ.get("TDA_KILLS", "3"))  # of the sweep of 60 cells; twenty is the full form
 
@@ -281,15 +281,18 @@ class Broken(NamedTuple):
 
 
 BROKEN_RECORDS = [
-    Broken("a record file is cut off", lambda path: os.truncate(path, 300), "not a record of format 3"),
+    Broken("a record file is cut off", lambda path: os.truncate(path, 300), f"not a record of format {FORMAT}"),
     Broken("a record file is empty", lambda path: os.truncate(path, 0), "not a record"),
     Broken("a record file is another program's", lambda path: path.write_text('{"loss": 1}'), "not a record"),
     Broken("a record file is no text", lambda path: path.write_bytes(os.urandom(500)), "not a record"),
-    Broken("a record is of a newer version", edited(format=99), "format 99 is newer than this version's 3; upgrade"),
+    Broken("a record is of a newer version", edited(format=99), f"format 99 is newer than this version's {FORMAT}; upgrade"),
     Broken("a record is of a newer version with more in it", edited(format=99, more=1), "format 99 is newer"),
     Broken("a record is of a version no longer read", edited(format=1), "format 1 is too old to be read"),
-    Broken("a word stands for a record's number", edited(seconds="long"), "not a record of format 3: seconds: "),
+    Broken("a word stands for a record's number", edited(seconds="long"), f"not a record of format {FORMAT}: seconds: "),
     Broken("a record's accuracy is edited by hand", edited(accuracy=99.9), "it was edited: its accuracy"),
+    Broken("a record's accuracy is taken out", edited(accuracy=None), "it was edited: None is no accuracy in per cent"),
+    Broken("a record's accuracy is beyond 100", edited(accuracy=150.0, confusion=None), "it was edited: 150.0 is no accuracy"),
+    Broken("a record's backbone is edited by hand", edited(backbone="other"), "it was edited: its backbone is not"),
     Broken("a record's config is edited by hand", edited_config, "it was edited: its config is not that of its key"),
     Broken("a record is copied over another", anothers, "it is the record of features_folder, coral, A-B"),
 ]  # fmt: skip
@@ -365,7 +368,7 @@ def test_a_report_names_a_broken_record_and_leaves_it_where_it_is(
     path.write_bytes(b"")
     assert main(["report", "--results", str(scene.results)]) == 0
     assert "CORAL" in capsys.readouterr().out
-    assert f"{path} is passed over: not a record of format 3" in caplog.text
+    assert f"{path} is passed over: not a record of format {FORMAT}" in caplog.text
     assert path.read_bytes() == b""
 
 

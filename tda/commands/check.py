@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import sys
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -92,7 +93,8 @@ def judge(options: argparse.Namespace) -> int:
     if options.update or expected is None:
         where = [] if own is None else ["--config-dir", str(own)]
         command = shlex.join(["tda", "check", options.experiment, *options.overrides, *where, "--update"])
-        return update(path, expected, records, command)
+        unmeasured = len({cell.address for plan, _ in plans for cell in plan.cells}) - len(records)
+        return update(path, expected, records, command, unmeasured)
     lost = set() if narrowed else check.cells(expected) - wanted
     found = check.verdicts(expected, check.measured(records), wanted, lost)
     tell(found)
@@ -101,6 +103,8 @@ def judge(options: argparse.Namespace) -> int:
 
 def check_options(options: argparse.Namespace) -> None:
     """Refuse, before anything is planned, what cannot be judged, and a baseline that could not be written."""
+    from tda.config import expanded, parsed
+
     own = options.config_dir
     known = config_names("experiment") + ([] if own is None else config_names("experiment", own))
     if options.experiment not in known:
@@ -111,6 +115,9 @@ def check_options(options: argparse.Namespace) -> None:
         if override.startswith("results="):
             raise UsageError(f"{override}: tda check keeps its records apart; say --results PATH to have them there")
     if options.update:
+        for override in options.overrides:
+            if override.startswith("seed=") and len(expanded(parsed(override))) < check.SEEDS:
+                raise UsageError(f"{override}: a baseline takes {check.SEEDS} seeds; leave seed= to --update")
         try:
             check_room(options.baselines)
         except OSError as error:
@@ -148,8 +155,15 @@ def replaceable(path: Path, expected: set[Cell], wanted: set[Cell], narrowed: bo
         )
 
 
-def update(path: Path, before: "pd.DataFrame | None", records: list[Record], command: str) -> int:
-    """Write a baseline or a part of it, and print what that changes of the one before, if there was one."""
+def update(path: Path, before: "pd.DataFrame | None", records: list[Record], command: str, unmeasured: int) -> int:
+    """Write a baseline or a part of it, and print what that changes of the one before, if there was one.
+
+    None is written where cells left no record (so many are `unmeasured`), or where one failed that had its line.
+    """
+    failed = {(record.dataset, record.method, record.task) for record in records if record.status == "failed"}
+    if unmeasured or (before is not None and failed & check.cells(before)):
+        print(f"{unmeasured} cells left no record and {len(failed)} failed: {path} is left as it was", file=sys.stderr)
+        return 1
     if few := check.too_few_seeds(records):
         raise UsageError(f"a baseline takes {check.SEEDS} seeds; {', '.join(few)} had fewer: leave seed= to --update")
     baseline = check.measured(records)
