@@ -131,7 +131,7 @@ def test_the_axes_keep_the_problem(shape, linear):
 def test_the_iterative_solver_agrees_with_the_full_one():
     draw = np.random.default_rng(5)
     energy, mean, V = np.arange(1.0, 521), 0.5 * draw.normal(size=520), draw.normal(size=(520, 4))
-    W = joint_components(energy, mean, V, 0.5, 6, 700)
+    W = joint_components(energy, mean, V, 0.5, 6)
     S = np.diag(energy) - np.outer(mean, mean)
     _, expected = scipy.linalg.eigh(S, V @ V.T + 0.5 * np.eye(520), subset_by_index=[514, 519])
     expected = expected[:, ::-1] / np.linalg.norm(expected[:, ::-1], axis=0)

@@ -132,7 +132,7 @@ class JDA(Aligner):
             E = E / np.sqrt(np.linalg.norm(E.T @ E))
         mean = np.sqrt(len(F)) * F.mean(axis=0)
         gaps = (csr_array(E).T @ F).T  # (r, columns of E): a sample is in few of them
-        return self._columns(joint_components(energy, mean, gaps, self.lam, self.dim, len(F)))
+        return self._columns(joint_components(energy, mean, gaps, self.lam, self.dim))
 
     def _axes(self, K: np.ndarray, classes: np.ndarray) -> "Axes":
         """Return the axes in which the problem of K (n, m) is solved."""
@@ -206,13 +206,17 @@ def axes(K: np.ndarray, linear: bool) -> Axes:
 shared_axes = remembered(axes)  # JDA and its relatives start from the same ones
 
 
-def joint_components(energy: np.ndarray, mean: np.ndarray, V: np.ndarray, lam: float, dim: int, n: int) -> np.ndarray:
+def joint_components(energy: np.ndarray, mean: np.ndarray, V: np.ndarray, lam: float, dim: int) -> np.ndarray:
     """Return the `dim` leading w (m,) of S w = rho (V V' + lam I) w, each of 2-norm 1, for V (m, r).
 
     S is diag(energy) - mean mean'. With V = Q s P', the matrix (V V' + lam I)^(-1/2) is (I - Q D Q') / sqrt(lam)
     with D = s^2 / (t + sqrt(lam t)), t = s^2 + lam. So w = (I - Q D Q') u for the leading eigenvectors u of
-    (I - Q D Q') S (I - Q D Q'), a diagonal and few terms of rank one. `n` is the number of samples, for the
-    message of the ValueError raised where fewer than `dim` eigenvalues are not 0.
+    (I - Q D Q') S (I - Q D Q'), a diagonal and few terms of rank one.
+
+    Raises
+    ------
+    ValueError
+        Fewer than `dim` eigenvalues are not 0.
     """
     Q, s, _ = np.linalg.svd(V, full_matrices=False)
     total = s**2 + lam

@@ -25,9 +25,9 @@ class LabelPropagation(ShallowMethod):
     whose solution is F = (1 - alpha)(I - alpha S)^-1 Y, S = D^-1/2 W D^-1/2. Y (n, C) has one 1 in the rows of the
     source and none in those of the target; W_ij = exp(-gamma ||x_i - x_j||^2) where j is one of the k samples of its
     domain that are nearest to i, or i to j, and D_i = sum_j W_ij. (The paper takes the nearest of all samples, of which
-    hardly any is from the other domain where the domains are apart.) W is sparse: each class is one system, solved by
-    conjugate gradients. A target sample takes the largest entry of its row of F, and one not seen in `fit` what the
-    nearest target sample took.
+    hardly any is from the other domain where the domains are apart.) No such W_ij is below 1e-150. W is sparse: each
+    class is one system, solved by conjugate gradients. A target sample takes the largest entry of its row of F, and one
+    not seen in `fit` what the nearest target sample took.
 
     Parameters
     ----------

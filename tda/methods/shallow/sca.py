@@ -41,7 +41,7 @@ class SCA(Aligner):
     delta : float
         Weight of the scatter between domains.
     ridge : float
-        Keeps the denominator well posed.
+        Keeps the denominator well posed; of similarities so great that it is lost, what their rounding needs.
     unit_rows : bool
         Scale each sample to 2-norm 1 before, and each embedded sample after, as the authors of JDA do: the
         average published for SURF features is met with it, single tasks are not. (Scaling a component by its
