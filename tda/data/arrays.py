@@ -202,7 +202,10 @@ def chosen(arrays: Arrays, keys: str, path: Path) -> tuple[np.ndarray, np.ndarra
     vectors = [key for key in vectors if key not in matrices] or [key for key, a in known.items() if is_text(a)]
     if len(vectors) != 1 or len(matrices) != 1:
         shapes = ", ".join(f"{key} {a.shape}" for key, a in numeric.items()) or "no numbers"
-        raise UsageError(f"{path}: expected one matrix and one vector, found {shapes}; name them: {path.name}#KEY,KEY")
+        raise UsageError(
+            f"{path}: expected one matrix and one vector, found {shapes}, complex and sparse ones aside, which are not "
+            f"read; save those as real and full, or name the others: {path.name}#KEY,KEY"
+        )
     return known[matrices[0]], known[vectors[0]]
 
 
