@@ -12,7 +12,6 @@ from sklearn.neighbors import kneighbors_graph
 from sklearn.preprocessing import normalize
 
 from tda.divergences.kernels import Kernel, bandwidth, gram
-from tda.errors import UsageError
 from tda.methods.shallow.base import ShallowMethod
 from tda.methods.shallow.jda import conditional, marginal
 
@@ -97,11 +96,7 @@ class ARTL(ShallowMethod):
         self.unit_rows = unit_rows
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
-        if weights is not None:
-            name = type(self).__name__
-            raise UsageError(
-                f"{name} cannot weigh samples; choose a classifier that can: LinearSVM, LogisticRegression"
-            )
+        self.refuse(weights)
         ns = len(Xs)
         self.anchors_ = X = self._rows(np.concatenate([Xs, Xt]))
         self.gamma_ = bandwidth(self.kernel, self.gamma, X[:ns], X[ns:])

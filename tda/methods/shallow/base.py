@@ -49,6 +49,14 @@ class ShallowMethod(ABC):
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return the class of each row of the target features X (n, d)."""
 
+    def refuse(self, weights: np.ndarray | None) -> None:
+        """Raise `UsageError` if there are `weights`; for methods that take none."""
+        if weights is not None:
+            raise UsageError(
+                f"{type(self).__name__} cannot weigh samples; choose a classifier that can: "
+                "LinearSVM, LogisticRegression"
+            )
+
 
 class Aligner(ShallowMethod):
     """Maps both domains to where they look alike, then classifies there.

@@ -9,7 +9,6 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import LinearConstraint, minimize
 
 from tda.divergences.kernels import gram, median_gamma
-from tda.errors import UsageError
 from tda.methods.shallow.base import ShallowMethod
 from tda.methods.shallow.jda import marginal
 
@@ -80,8 +79,7 @@ class DTMKL(ShallowMethod):
         self.steps = steps
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
-        if weights is not None:
-            raise UsageError("DTMKL cannot weigh samples; choose a classifier that can: LinearSVM, LogisticRegression")
+        self.refuse(weights)
         ns, nt = len(Xs), len(Xt)
         self.anchors_ = X = np.concatenate([Xs, Xt]).astype(np.float64, copy=False)
         self.classes_, classes = np.unique(ys, return_inverse=True)

@@ -7,7 +7,6 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import pairwise_distances
 
-from tda.errors import UsageError
 from tda.methods.shallow.base import Aligner, ShallowMethod, Standardise, standardisers
 
 
@@ -68,8 +67,7 @@ class EasyTL(ShallowMethod):
         self.metric = metric
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
-        if weights is not None:
-            raise UsageError("EasyTL cannot weigh samples; choose a classifier that can: LinearSVM, LogisticRegression")
+        self.refuse(weights)
         self.classes_, classes = np.unique(ys, return_inverse=True)
         count = len(self.classes_)
         if len(Xt) < count:

@@ -10,7 +10,6 @@ from scipy.optimize import minimize
 
 from tda.divergences.kernels import Kernel, bandwidth, gram
 from tda.divergences.transport import exact
-from tda.errors import UsageError
 from tda.methods.shallow.base import ShallowMethod
 
 
@@ -76,8 +75,7 @@ class JDOT(ShallowMethod):
         self.iterations = iterations
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
-        if weights is not None:
-            raise UsageError("JDOT cannot weigh samples; choose a classifier that can: LinearSVM, LogisticRegression")
+        self.refuse(weights)
         self.anchors_ = Xt.astype(np.float64, copy=True)
         self.classes_, classes = np.unique(ys, return_inverse=True)
         members = np.eye(len(self.classes_))[classes]  # (ns, C)

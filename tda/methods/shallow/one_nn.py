@@ -5,7 +5,6 @@ from typing import Self
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 
-from tda.errors import UsageError
 from tda.methods.shallow.base import ShallowMethod, Standardise, standardisers
 
 
@@ -44,8 +43,7 @@ class OneNN(ShallowMethod):
         self.standardise = standardise
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
-        if weights is not None:
-            raise UsageError("OneNN cannot weigh samples; choose a classifier that can: LinearSVM, LogisticRegression")
+        self.refuse(weights)
         source, self.scaler_ = standardisers(self.standardise, Xs, Xt)
         self.Xs_, self.ys_ = source.transform(Xs), ys
         return self
