@@ -11,19 +11,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hydra import compose
+from omegaconf import OmegaConf
 from sklearn.metrics import log_loss
 from torch import Tensor, nn
 from torch.distributions import Beta
 
 from tda.backbones.base import Network, Output, perceptron
-from tda.backbones.ganin import LeNet
+from tda.backbones.ganin import SVHNNet
 from tda.backbones.given import Given
+from tda.backbones.mcd_lenet import MCDLeNet
 from tda.backbones.pixels import Pixels
-from tda.config import composer
+from tda.config import build, composer
 from tda.methods.deep.adda import ADDA, encoder_loss
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 from tda.methods.deep.bsp import spectral_penalty
-from tda.methods.deep.can import CAN, selected
+from tda.methods.deep.can import CAN, Blocks, selected
 from tda.methods.deep.cdan import CDAN, certainties
 from tda.methods.deep.daan import DAAN, dynamic_factor
 from tda.methods.deep.dann import DANN, domain_loss
@@ -252,6 +254,15 @@ class TestADDA:
         torch.testing.assert_close(telling.loss, domain_loss(said, 6))
         torch.testing.assert_close(fooling.loss, 0.3 * encoder_loss(said[:6], "gan"))
 
+    def test_the_encoder_is_told_apart_within_the_batch_that_the_domain_classifier_learned_from(self) -> None:
+        """Batch normalisation of the target alone would hide what tells it from the source."""
+        method = prepared(ADDA(**(PHASES | {"hidden": [6, "norm"]}), loss="gan"))
+        assert isinstance(method, ADDA)
+        data = batch(progress=0.6)
+        _, fooling = method.objectives(data)
+        said = method.discriminator(torch.cat([method.encoder(data.xt), method.source_encoder(data.xs)])).squeeze(1)
+        torch.testing.assert_close(fooling.loss, 0.3 * encoder_loss(said[:6], "gan"))
+
     def test_each_domain_is_described_by_its_own_encoder_once_there_are_two(self) -> None:
         method, data = prepared(ADDA(**PHASES, loss="gan")), batch()
         assert isinstance(method, ADDA)
@@ -319,6 +330,16 @@ class TestMCD:
         torch.testing.assert_close(b.loss, classification - 0.3 * apart)
         torch.testing.assert_close([objective.loss for objective in c], [0.3 * apart] * 3)
 
+    def test_both_heads_see_as_many_batches(self) -> None:
+        torch.manual_seed(0)
+        method = MCD(weight=0.3, generator_steps=3, hidden=[5])
+        backbone = MCDLeNet(size=28, bottleneck=None, hidden=[5], discriminator=[7], dropout=0.5)
+        method.prepare(Network(backbone, classes=CLASSES))
+        images = torch.randint(0, 256, (12, 28, 28, 3), dtype=torch.uint8)
+        stepped(method, method.objectives(Batch(images, torch.arange(6) % CLASSES, torch.arange(6), 0.2)))
+        seen = {name: tensor.item() for name, tensor in method.named_buffers() if name.endswith("num_batches_tracked")}
+        assert {count for name, count in seen.items() if ".head." in name or "second." in name} == {6}
+
     def test_both_heads_are_scored(self) -> None:
         method, x = self.method().eval(), batch().xt
         features, first = method.network(x)
@@ -346,6 +367,16 @@ class TestMDD:
         loss.backward()
         assert source.logits.grad is None
         assert target.logits.grad is None
+
+    def test_the_adversary_sees_both_domains_in_one_batch(self) -> None:
+        """Batch normalisation of each by itself would hide what tells them apart."""
+        method = prepared(MDD(**RAMP, margin=4.0))
+        method.adversary = nn.Sequential(nn.BatchNorm1d(WIDTH), nn.Linear(WIDTH, CLASSES))
+        source, target = outputs()
+        said = method.adversary(torch.cat([source.features, target.features]))
+        expected = 4 * F.cross_entropy(said[:5], source.logits.argmax(1))
+        expected = expected + disagreement(said[5:], target.logits.argmax(1))
+        torch.testing.assert_close(method.alignment(source, target, batch()), expected)
 
 
 class TestClassDiscriminators:
@@ -497,7 +528,7 @@ class TestCAN:
         }
         method = CAN(**(settings | changes))
         torch.manual_seed(0)
-        method.prepare(Network(LeNet(**self.SIZES), classes=CLASSES))
+        method.prepare(Network(SVHNNet(**self.SIZES, dropout=0.0), classes=CLASSES))
         return method
 
     def images(self, progress: float = 0.2) -> Batch:
@@ -506,23 +537,37 @@ class TestCAN:
 
     def test_building_it_leaves_the_backbone_as_it_was(self) -> None:
         torch.manual_seed(0)
-        network = Network(LeNet(**self.SIZES), classes=CLASSES)
-        network.backbone.convolutions.insert(1, nn.BatchNorm2d(32))  # type: ignore[operator, union-attr]
+        network = Network(SVHNNet(**self.SIZES, dropout=0.0), classes=CLASSES)
+        network.backbone.convolutions.insert(1, nn.BatchNorm2d(64))  # type: ignore[operator, union-attr]
         before = deepcopy(network.backbone.state_dict())
         method = self.method()
         torch.manual_seed(1)
         method.prepare(network)
         torch.testing.assert_close(network.backbone.state_dict(), before, rtol=0, atol=0)
 
-    def test_blocks_of_lenet_end_at_its_first_pooling_and_second_convolution(self) -> None:
-        """Maps of 28 and 14 pixels; the image (32) and what the last pooling reads (10) are no blocks."""
+    def test_blocks_end_at_the_poolings_that_a_convolution_follows(self) -> None:
+        """Neither the image, of 32 pixels as the first block, nor what leads to the features is one."""
         method = self.method()
         x = torch.rand(2, 3, 32, 32)
-        first = method.network.backbone.convolutions[0](x)  # type: ignore[index, operator]
-        second = F.relu(F.max_pool2d(first, 2))
+        layers: Any = method.network.backbone.convolutions  # type: ignore[union-attr]
+        first = layers[0](x)
+        second = layers[3](F.relu(F.max_pool2d(first, 3, 2)))
         method.network.backbone.extract(x)
         for pooled, expected in zip(method.blocks.read(), [first, second], strict=True):
             torch.testing.assert_close(pooled, expected.mean((2, 3)))
+        assert method.blocks.read() == []
+
+    @pytest.mark.parametrize(("name", "widths"), [
+        ("lenet", [32]), ("caffe_lenet", [20]), ("jdda_lenet", [64]), ("mcd_lenet", [32]), ("svhn_net", [64, 64]),
+        ("alexnet", [64, 192]), ("vgg16", [64, 128, 256, 512]), ("googlenet", [64, 192, 480, 832]),
+        ("resnet18", [64, 64, 128, 256]), ("resnet50", [64, 256, 512, 1024]),
+    ])  # fmt: skip
+    def test_every_network_of_images_has_blocks(self, name: str, widths: list[int]) -> None:
+        with composer():
+            config = compose("config", [f"backbone={name}", "task=O-P"])
+        node = OmegaConf.to_container(config.backbone, resolve=True)
+        backbone = build(node | ({"weights": "none"} if "weights" in node else {}), "backbone")
+        assert Blocks(backbone).widths(backbone.size) == widths
 
     def test_blocks_and_features_are_drawn_apart(self) -> None:
         """What the blocks give their domain classifiers descends the loss; what the features give climbs it."""
@@ -615,6 +660,14 @@ class TestDomainMixup:
                 total = total + (label * binary(said, True) + (1 - label) * binary(said, False)).squeeze() / 24
         torch.testing.assert_close(method.alignment(source, target, data), total)
         assert drawn == [(2.0, 2.0)]
+
+    def test_mixtures_leave_no_trace_in_the_statistics_of_the_samples(self) -> None:
+        method, data = prepared(DomainMixup(**RAMP, alpha=2.0)), batch()
+        before = deepcopy(method.network)
+        before(data.x)
+        method.alignment(*method.pair(data), data)
+        torch.testing.assert_close(method.network.state_dict(), before.state_dict(), rtol=0, atol=0)
+        assert all(m.track_running_stats for m in method.modules() if isinstance(m, nn.BatchNorm1d))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -253,7 +253,16 @@ class TestMethods:
         np.testing.assert_allclose(beta / (d @ beta), solved, atol=1e-3)
         assert beta.sum() == pytest.approx(5)
         np.testing.assert_array_equal(kernel_weights(-d, Q), np.ones(5))
+        np.testing.assert_array_equal(kernel_weights(np.full(5, np.nan), Q), np.ones(5))
         assert kernel_weights(np.array([1.0, 1e-9]), np.diag([1.0, 5.0]))[1] == pytest.approx(0, abs=1e-6)
+
+    @pytest.mark.parametrize(("pairs", "apart"), [(2, 1.0), (18, 100.0)])
+    def test_weights_are_learned_where_the_estimates_hardly_vary(self, pairs: int, apart: float) -> None:
+        """Their variance is the difference of sums in single precision, and less than its rounding."""
+        method = prepared(DAN(weight=1.0, kernels=5, layers=["features"], estimate="quadratic", learned_weights=True))
+        for seed in range(20):
+            S, T = pair(2 * pairs, 2 * pairs, seed=seed)
+            assert method.alignment(Output(S, S), Output(T + apart, T + apart), outputs()[2]).isfinite()
 
     @pytest.mark.parametrize("estimate", ["linear", "quadratic"])
     def test_learned_weights_are_those_of_the_statistics_seen(self, estimate: Any) -> None:
@@ -316,6 +325,13 @@ class TestMethods:
         height = 2 / (1 + exp(-10 * 0.3)) - 1
         torch.testing.assert_close(method.alignment(source, target, batch), height * joint)
 
+    def test_jan_a_starts_as_jan(self) -> None:
+        found = []
+        for adversarial in (False, True):
+            method = JAN(weight=1.0, gamma=10.0, kernels=5, output_width=1.68, adversarial=adversarial)
+            found.append(prepared(method).alignment(*outputs()))
+        torch.testing.assert_close(*found)
+
     def test_no_gradient_flows_through_the_pseudo_labels_of_dsan(self) -> None:
         source, target, batch = outputs()
         target.logits.requires_grad_()
@@ -359,8 +375,18 @@ class TestLaterMethods:
         weights = np.array([prior[y] / (float((ys == y).sum()) / 8) for y in ys])
         k = kernel(mean_width(torch.cat([source.features, target.features])))
         expected = double_sum(k, source.features, target.features, ws=weights / weights.sum())
-        cross_entropy = -target.logits.log_softmax(1)[torch.arange(8), said].mean()
-        assert float(found) == pytest.approx(expected + 0.5 * float(cross_entropy), rel=1e-4)
+        assert float(found) == pytest.approx(expected, rel=1e-4)
+
+    def test_wdan_weighs_its_pseudo_labels_apart_from_the_mmd(self) -> None:
+        method = WDAN(weight=0.3, pseudo=0.5, kernels=5)
+        method.prepare(Network(given(3), classes=4))
+        *_, batch = outputs()
+        method.begin(batch.xs, batch.ys, batch.xt)
+        (step,) = method.objectives(batch)
+        source, target = method.pair(batch)
+        doubt = -target.logits.log_softmax(1).amax(1).mean()
+        expected = F.cross_entropy(source.logits, batch.ys) + 0.5 * doubt
+        torch.testing.assert_close(step.loss, expected + 0.3 * method.alignment(source, target, batch))
 
     def test_rtn_fuses_features_and_predictions(self) -> None:
         source, target, batch = outputs()
@@ -449,6 +475,15 @@ class TestLaterMethods:
         torch.testing.assert_close(step.loss, expected + 0.3 * method.relatedness())
         torch.testing.assert_close(method.classify(batch.xt), target.logits)
 
+    def test_the_targets_biases_follow_the_sources(self) -> None:
+        method = TwoStream(weight=0.0, relation=1.0, kernels=5)
+        method.prepare(Network(given(3, bottleneck=5), classes=4))
+        with torch.no_grad():
+            method.network.head[0].bias.add_(torch.tensor([1.0, -1.0, 0.5, 0.0]))
+        (step,) = method.objectives(outputs()[2])
+        (slope,) = torch.autograd.grad(step.loss, [method.target[1][0].bias])
+        assert slope.abs().max() > 0.01
+
     def test_two_streams_share_one_pass_through_the_backbone(self) -> None:
         method = TwoStream(weight=1.0, relation=1.0, kernels=5)
         method.prepare(Network(given(3, bottleneck=5), classes=4))
@@ -480,11 +515,14 @@ class TestLaterMethods:
     def test_the_relation_is_the_exponential_of_what_regression_leaves(self, size: float) -> None:
         method = TwoStream(weight=1.0, relation=1.0, kernels=5)
         method.prepare(Network(given(3), classes=4))  # the head alone
-        weight = method.network.head[0].weight.detach()
         with torch.no_grad():
             method.target[1][0].weight.add_(size * torch.randn(4, 3))
-        moved = method.target[1][0].weight.detach().double().numpy().ravel()
-        design = np.stack([weight.double().numpy().ravel(), np.ones(12)], 1)
+            method.target[1][0].bias.add_(size * torch.randn(4))
+        held, moved = (
+            np.concatenate([p.detach().double().numpy().ravel() for p in (head[0].weight, head[0].bias)])
+            for head in (method.network.head, method.target[1])
+        )
+        design = np.stack([held, np.ones(16)], 1)
         gap = np.linalg.lstsq(design, moved)[1][0]
         expected = np.expm1(gap) if gap <= 1 else np.expm1(1) + np.e * (gap - 1)
         assert method.relatedness().item() == pytest.approx(expected, rel=1e-4)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from hydra import compose
 from omegaconf import OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 
 from tda.augment import Affine
 from tda.backbones.base import Network
@@ -193,6 +193,16 @@ class TestSHOT:
         trained = {id(p) for module in objective.train for p in module.parameters()}
         assert trained == {id(p) for p in method.network.bottleneck.parameters()}
         assert not trained & {id(p) for p in method.network.head.parameters()}
+
+    def test_second_phase_leaves_the_head_as_the_source_had_it(self) -> None:
+        method, given = self.made(), batch(progress=0.6)
+        norm = nn.BatchNorm1d(8)
+        method.network.head.insert(0, norm)
+        method.network.head.insert(1, nn.Dropout(0.5))
+        method.begin(given.xs, given.ys, given.xt)
+        (one,), (other,) = (list(method.train().objectives(given)) for _ in range(2))
+        torch.testing.assert_close(one.loss, other.loss)
+        assert norm.num_batches_tracked == 0
 
     def test_second_phase_is_entropy_less_diversity_plus_pseudo_labels(self) -> None:
         """Those are of the whole target, in evaluation mode; the batch is some of it, in another order."""

@@ -119,9 +119,14 @@ class Network(nn.Module):
         self.width, self.bottleneck = bottleneck(backbone.width, backbone.bottleneck)
         self.head = backbone.predictor(self.width, classes)
 
+    def encode(self, x: Tensor) -> Tensor:
+        """Map uint8 images (n, h, w, 3), or features (n, d) of a frozen backbone, to features (n, width)."""
+        features: Tensor = self.bottleneck(self.backbone(x))
+        return features
+
     def forward(self, x: Tensor) -> Output:
-        """Classify uint8 images (n, h, w, 3), or features (n, d) of a frozen backbone."""
-        features = self.bottleneck(self.backbone(x))
+        """Encode and classify."""
+        features = self.encode(x)
         return Output(features, self.head(features))
 
     def parameter_groups(self, lr: float) -> Iterator[dict[str, Any]]:

@@ -35,7 +35,8 @@ class ADDA(DeepMethod):
     Predictions are :math:`C(M_t(x))`. An encoder is backbone and bottleneck. The two domains never share a batch:
     each encoder normalises by its own domain, which is why `pair` is not used. Both encode as in training, with
     dropout and the batch's own statistics: a domain classifier that could tell the domains by the noise of one of
-    them would never be fooled. The network becomes the target's encoder, so that a pretrained backbone keeps its
+    them would never be fooled. D always sees both domains: one that normalises its batches could not tell the target
+    by itself from the source. The network becomes the target's encoder, so that a pretrained backbone keeps its
     lower learning rate; the optimiser's momentum is carried over from the first phase, whereas the authors start
     another optimiser.
 
@@ -105,7 +106,8 @@ class ADDA(DeepMethod):
         said = self.discriminator(torch.cat([target.detach(), source])).squeeze(1)
         telling = domain_loss(said, len(target))
         yield Objective(telling, (self.discriminator,), {"domain": telling})
-        fooling = encoder_loss(self.discriminator(target).squeeze(1).float(), self.loss)
+        said = self.discriminator(torch.cat([target, source])).squeeze(1)[: len(target)]
+        fooling = encoder_loss(said.float(), self.loss)
         yield Objective(self.weight * fooling, (self.network.backbone, self.network.bottleneck), {"encoder": fooling})
 
 

@@ -28,9 +28,9 @@ class CAN(DeepMethod):
     features learn what does not. Both gradients rise with the ramp of `gamma`. The :math:`\lambda_l` are learned, as
     :math:`\lambda_0` times a softmax; the authors let single ones become negative.
 
-    A block ends where the backbone's maps shrink, and its domain classifier sees the average over the map: a ResNet
-    has four, the first its first convolution, where the authors leave that one out. Features of a frozen backbone
-    have no blocks left to train: CAN on them is DANN.
+    A block ends where the backbone's maps are halved, and its domain classifier sees the average over the map: a ResNet
+    has four, the first its first convolution, where the authors leave that one out; a LeNet has one. Features of a
+    frozen backbone have no blocks left to train: CAN on them is DANN.
 
     With `pseudo_after` below 1, iCAN: from that share of the steps on, target samples count in the cross-entropy under
     their predicted class where its probability exceeds :math:`1 / (1 + e^{-2.4 a})`, with a the running accuracy on the
@@ -133,27 +133,33 @@ def selected(logits: Tensor, said: Tensor, confidence: float, doubt: float) -> T
 
 
 class Blocks:
-    """Records, at each pass in training, what the layers that shrink a backbone's maps read, by size of map.
+    """Records, at each pass in training, what the layers that halve a backbone's maps read, by size of map.
 
-    The largest is the image and the smallest leads to the features; those between are the outputs of the blocks.
+    Those are the outputs of the blocks, but for the image, which no convolution has seen, and for what no convolution
+    will see, which leads to the features.
     """
 
     def __init__(self, backbone: nn.Module) -> None:
         self.backbone = backbone
         self.maps: dict[int, Tensor] = {}
+        self.convolved: dict[int, Tensor] | None = None
         for layer in backbone.modules():
             if not [*layer.children()]:
                 layer.register_forward_hook(self._record)
 
     def _record(self, layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
-        if layer.training and given[0].ndim == 4 and given[0].shape[-1] != made.shape[-1]:
+        if not layer.training or not given[0].ndim == made.ndim == 4:
+            return
+        if self.convolved is not None and 2 * made.shape[-1] <= given[0].shape[-1] + 1:
             self.maps[given[0].shape[-1]] = given[0]
+        if isinstance(layer, nn.Conv2d):
+            self.convolved = dict(self.maps)
 
     def read(self) -> list[Tensor]:
         """Return the averages (n, channels) over the maps of the last pass, and forget them."""
-        maps = [self.maps[side] for side in sorted(self.maps, reverse=True)][1:-1]
-        self.maps = {}
-        return [x.mean((2, 3)) for x in maps]
+        maps = self.convolved or {}
+        self.maps, self.convolved = {}, None
+        return [maps[side].mean((2, 3)) for side in sorted(maps, reverse=True)]
 
     def widths(self, size: int) -> list[int]:
         """Return the number of channels of each block for images of this side."""

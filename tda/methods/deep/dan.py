@@ -110,7 +110,8 @@ class DAN(DeepMethod):
 
 
 def kernel_weights(d: np.ndarray, Q: np.ndarray) -> np.ndarray:
-    """Return the weights, summing to m, that minimise b'Qb subject to d'b = 1, b >= 0; ones where no d is positive.
+    """Return the weights, summing to m, that minimise b'Qb subject to d'b = 1, b >= 0; ones where no d is positive,
+    or one is no number.
 
     With Q = L'L the solution is that of the non-negative least squares ||L b - L^-T d||, up to its scale, so that no
     solver of quadratic programmes is needed.
@@ -120,12 +121,13 @@ def kernel_weights(d: np.ndarray, Q: np.ndarray) -> np.ndarray:
     d : ndarray of shape (m,)
         The kernels' squared MMDs.
     Q : ndarray of shape (m, m)
-        The covariance of their estimates; a millionth of its trace is added to its diagonal.
+        The covariance of their estimates; a millionth of the trace of their second moments, Q + dd', is added to its
+        diagonal, far above the rounding of the float32 sums that Q is the difference of.
     """
     m = len(d)
-    if d.max() <= 0:
+    if not d.max() > 0:
         return np.ones(m)
-    L = np.linalg.cholesky(Q + (1e-6 * np.trace(Q) + 1e-12) * np.eye(m)).T
+    L = np.linalg.cholesky(Q + 1e-6 * (np.trace(Q) + d @ d) * np.eye(m)).T
     beta, _ = nnls(L, np.linalg.solve(L.T, d))
     weights: np.ndarray = m * beta / beta.sum()
     return weights

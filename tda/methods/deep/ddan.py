@@ -83,5 +83,6 @@ class DDAN(DeepMethod):
         self._seen.append(batch)
         if len(self._seen) == self.every:
             Xs, Xt, ys, yt = (torch.cat(part).float().cpu().numpy() for part in zip(*self._seen, strict=True))
-            self.mu_ = balance(np.concatenate([Xs, Xt]), ys.astype(int), yt.astype(int))
+            if np.isfinite(Xs).all() and np.isfinite(Xt).all():
+                self.mu_ = balance(np.concatenate([Xs, Xt]), ys.astype(int), yt.astype(int))
             self._seen.clear()

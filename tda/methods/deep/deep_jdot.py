@@ -1,5 +1,6 @@
 """DeepJDOT: an optimal plan moves source samples, with their labels, onto target samples."""
 
+import numpy as np
 import ot
 import torch
 from pydantic import NonNegativeFloat
@@ -47,6 +48,8 @@ class DeepJDOT(DeepMethod):
         wrong = -target.logits.float().log_softmax(1).T[batch.ys]  # (ns, nt)
         cost = self.alpha * far + self.label_weight * wrong
         found = cost.detach().cpu().double().numpy()
+        if not np.isfinite(found).all():
+            return cost.sum()
         plan = ot.emd([], [], found / max(found.max(), 1e-30))
         return (cost * torch.as_tensor(plan, dtype=cost.dtype, device=cost.device)).sum()
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from tda.backbones.base import Network
 from tda.divergences.batch import in_float32
 from tda.methods.deep.base import Batch, DeepMethod, Objective
-from tda.methods.deep.perturbation import Share
 
 
 class Distillation(DeepMethod):
@@ -50,7 +49,7 @@ class Distillation(DeepMethod):
         *,
         weight: Annotated[float, Field(ge=0, le=1)],
         temperature: PositiveFloat,
-        share: Share,
+        share: Annotated[float, Field(gt=0, lt=1)],
     ) -> None:
         super().__init__(weight=weight)
         self.temperature = temperature

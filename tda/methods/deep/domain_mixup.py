@@ -8,6 +8,7 @@ from torch.distributions import Beta
 
 from tda.backbones.base import Hidden, Network, Output
 from tda.methods.deep.base import Batch, DeepMethod
+from tda.methods.deep.normalisation import untracked
 from tda.methods.deep.reversal import ramp, reverse_gradient
 
 
@@ -27,7 +28,8 @@ class DomainMixup(DeepMethod):
     with :math:`\ell` the binomial cross-entropy. The paper's decoder, which makes images of the features for a
     discriminator of images, is left out: there is nothing to decode where a backbone is frozen, and it is not what
     mixup adds. In the authors' code that discriminator learns m, one m a batch, away from 1/2. The mixed samples pass
-    through the network as a batch of their own.
+    through the network as a batch of their own, which leaves no trace in the statistics of batch normalisations: they
+    vary less than samples do, and samples are what is predicted.
 
     Parameters
     ----------
@@ -70,7 +72,8 @@ class DomainMixup(DeepMethod):
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the domain classifier's loss on both domains and between them, reversed on the way to the features."""
         share = Beta(self.alpha, self.alpha).sample((len(batch.xs),)).to(source.features.device)
-        between = self.network(mixed(batch.xs.float(), batch.xt.float(), share)).features
+        with untracked(self.network):
+            between = self.network(mixed(batch.xs.float(), batch.xt.float(), share)).features
         features = torch.cat(
             [source.features, target.features, between, mixed(source.features, target.features, share)]
         )

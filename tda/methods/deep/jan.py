@@ -70,7 +70,15 @@ class JAN(DeepMethod):
 
 
 class Adversary(nn.Linear):
-    """A layer that ascends the loss while what lies below it descends: its gradient is reversed, then reversed back."""
+    """A layer that ascends the loss while what lies below it descends: its gradient is reversed, then reversed back.
+
+    It starts as the identity, so that JAN-A starts as JAN.
+    """
+
+    def reset_parameters(self) -> None:
+        """Make it the identity."""
+        nn.init.eye_(self.weight)
+        nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, d) to (n, d)."""

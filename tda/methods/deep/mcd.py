@@ -64,15 +64,15 @@ class MCD(DeepMethod):
 
     def objectives(self, batch: Batch) -> Iterator[Objective]:
         """Yield the paper's steps A, B and C."""
-        classification = self._classification(self.network(batch.xs).features, batch.ys)
+        classification = self._classification(self.network.encode(batch.xs), batch.ys)
         yield Objective(classification, (self,), {"classification": classification})
         with torch.no_grad():
-            source, target = self.network(batch.xs).features, self.network(batch.xt).features
+            source, target = self.network.encode(batch.xs), self.network.encode(batch.xt)
         classification, apart = self._classification(source, batch.ys), self._discrepancy(target)
         terms = {"classification": classification, "discrepancy": apart}
         yield Objective(classification - self.weight * apart, (self.network.head, self.second), terms)
         for _ in range(self.generator_steps):
-            apart = self._discrepancy(self.network(batch.xt).features)
+            apart = self._discrepancy(self.network.encode(batch.xt))
             generator = (self.network.backbone, self.network.bottleneck)
             yield Objective(self.weight * apart, generator, {"discrepancy": apart})
 

@@ -68,9 +68,8 @@ class MDD(DeepMethod):
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return -D at the present adversary, its gradient reversed on the way to the features."""
         strength = ramp(batch.progress, self.gamma, self.height)
-        on_source, on_target = (
-            self.adversary(reverse_gradient(half.features, strength)).float() for half in (source, target)
-        )
+        features = reverse_gradient(torch.cat([source.features, target.features]), strength)
+        on_source, on_target = self.adversary(features).float().split([len(source.features), len(target.features)])
         agreement = F.cross_entropy(on_source, source.logits.argmax(1))
         return self.margin * agreement + disagreement(on_target, target.logits.argmax(1))
 

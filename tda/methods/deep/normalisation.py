@@ -1,7 +1,8 @@
 """Batch normalisation that knows which half of the batch is the source, and how a network gets it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 
 import torch
@@ -89,3 +90,16 @@ def replace_normalisation(network: Network, make: Callable[[Normalisation], nn.M
         for name, layer in parent.named_children():
             if isinstance(layer, Normalisation):
                 setattr(parent, name, make(layer))
+
+
+@contextmanager
+def untracked(network: nn.Module) -> Iterator[None]:
+    """Let batch normalisations forget the batches that they see while a block lasts, in training."""
+    layers = [layer for layer in network.modules() if isinstance(layer, Normalisation)]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True

@@ -23,7 +23,7 @@ class SHOT(DeepMethod):
     1. All of the network learns the source by cross-entropy with smoothed labels,
        :math:`q_c = (1 - \alpha) [c = y] + \alpha / C`. The classifier's weights are normalised: each row of the last
        layer is a direction and a length.
-    2. The head h is fixed and the source is not used any more. What lies below it, g, minimises
+    2. The head h is fixed, in evaluation mode, and the source is not used any more. What lies below it, g, minimises
 
     .. math:: \frac1b \sum_j H(p_j) - H\Bigl(\frac1b \sum_j p_j\Bigr) + \beta \frac1b \sum_j -\log p_j(\hat y_j),
               \quad p_j = \mathrm{softmax}(h(g(x_j^t))).
@@ -95,6 +95,7 @@ class SHOT(DeepMethod):
         if (batch.progress - self.share) / (1 - self.share) * self.rounds >= self.made:
             self.labels = self._pseudo_labels()
             self.made += 1
+        self.network.head.eval()
         logits = self.network(batch.xt).logits
         terms = {
             "information": -information(logits),

@@ -19,9 +19,9 @@ class TwoStream(DeepMethod):
     .. math:: L = L_s + \lambda_u \mathrm{MMD}^2 + \lambda_w \sum_{j \in \Omega}
               \Bigl( \exp\bigl( \| a_j \theta_j^s + b_j - \theta_j^t \|^2 \bigr) - 1 \Bigr)
 
-    over the weights and biases :math:`\theta_j` of the layers that are not shared. These are the bottleneck and the
-    head, as the paper found best on Office (the last two); the backbone is shared. Without target labels the target's
-    head learns by the last term alone.
+    over the layers that are not shared, :math:`\theta_j` the weights and biases of one. These are those of bottleneck
+    and head, as the paper found best on Office (the last two); the backbone is shared. Without target labels the
+    target's head learns by the last term alone.
 
     Two things differ from the paper, whose plain form diverges with large layers: the numbers :math:`a_j, b_j` are
     not learned by gradient steps but take their best values, those of the regression of :math:`\theta_j^t` on
@@ -82,9 +82,9 @@ class TwoStream(DeepMethod):
         yield Objective(classification + self.weight * alignment + self.relation * related, (self,), terms)
 
     def relatedness(self) -> Tensor:
-        """Return the sum over the tensors that are not shared of exp(||a s + b - t||^2) - 1, at the best a and b."""
-        ours = [*self.network.bottleneck.parameters(), *self.network.head.parameters()]
-        gaps = torch.stack([residual(s, t) for s, t in zip(ours, self.target.parameters(), strict=True)])
+        """Return the sum over the layers that are not shared of exp(||a s + b - t||^2) - 1, at the best a and b."""
+        ours, theirs = (layers(*stream) for stream in ((self.network.bottleneck, self.network.head), self.target))
+        gaps = torch.stack([residual(s, t) for s, t in zip(ours, theirs, strict=True)])
         near = gaps.clamp_max(1.0)
         return (near.expm1() + near.exp().detach() * (gaps - near)).sum()
 
@@ -93,6 +93,14 @@ def stream(x: Tensor, bottleneck: nn.Module, head: nn.Module) -> Output:
     """Return what these layers say of the backbone's features (n, width)."""
     features = bottleneck(x)
     return Output(features, head(features))
+
+
+def layers(*modules: nn.Module) -> Iterator[Tensor]:
+    """Yield the weights and biases of each layer of some modules, as one vector."""
+    for module in modules:
+        for layer in module.modules():
+            if own := [*layer.parameters(recurse=False)]:
+                yield torch.cat([parameter.flatten() for parameter in own])
 
 
 def residual(s: Tensor, t: Tensor) -> Tensor:

@@ -69,14 +69,11 @@ class LinearSVM(ShallowMethod):
 
 def best(choices: list[float], K: np.ndarray, ys: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the C of best cross-validated accuracy on samples with kernel matrix K (ns, ns) and classes ys (ns,)."""
-    folds = [*StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(K, ys)]
     w = np.ones(len(ys)) if weights is None else weights
-
-    def accuracy(C: float) -> float:
-        shares = []
-        for train, test in folds:
-            model = SVC(C=C, kernel="precomputed").fit(K[np.ix_(train, train)], ys[train], sample_weight=w[train])
-            shares.append(np.average(model.predict(K[np.ix_(test, train)]) == ys[test], weights=w[test]))
-        return float(np.mean(shares))
-
-    return choices[int(np.argmax([accuracy(C) for C in choices]))]
+    shares = np.zeros(len(choices))
+    for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(K, ys):
+        taught, asked = K[np.ix_(train, train)], K[np.ix_(test, train)]
+        for at, C in enumerate(choices):
+            model = SVC(C=C, kernel="precomputed").fit(taught, ys[train], sample_weight=w[train])
+            shares[at] += np.average(model.predict(asked) == ys[test], weights=w[test])
+    return choices[int(np.argmax(shares))]
