@@ -96,7 +96,10 @@ class Checkpoint:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Let SIGTERM and Ctrl-C wait for the end of a step; when they come again, they act at once."""
+        """Let SIGTERM and Ctrl-C wait for the end of a step; when they come again, they act at once.
+
+        One that is ignored, as in a script's background, stays so.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -106,6 +109,7 @@ class Checkpoint:
             signal.signal(number, before[number])
 
         before: dict[int, Any] = {n: signal.getsignal(n) or signal.SIG_DFL for n in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
         for number in before:
             signal.signal(number, told)
         try:

@@ -43,7 +43,7 @@ from tda.selection import LAST, Selection
 from tda.store import Record
 
 ANY_CLASS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
-PLAIN_NAME = re.compile(r"[\w.+-]+")
+PLAIN_NAME = re.compile(r"[\w+][\w.+-]*")
 TASK_MATTERS = re.compile(r"\$\{[^{}]*\btask\b")
 TAKEN = re.compile(r"\$\{(trainer|classifier)\}")
 NEVER_SWEPT = ("results", "name", "keep_features", "runtime", "shard", "allow_external", "trainer.seed")
@@ -735,8 +735,11 @@ def check(config: DictConfig) -> None:
             raise unknown("key of the configuration", key, known)
     for name in (config.name, config.dataset.name, config.backbone.name, config.method.name):
         if not PLAIN_NAME.fullmatch(str(name)):
-            raise UsageError(f"{name!r} is a part of file names; expected letters, digits and . _ + - only")
-    if "label" not in config.method:
+            raise UsageError(
+                f"{name!r} is a part of file names; expected letters, digits and . _ + -, not . or - first"
+            )
+    label = config.method.get("label")
+    if not isinstance(label, str) or not label.strip():
         raise UsageError(f"method {config.method.name}: its config has no label, which tables print; add one")
     distances.check(config.distances)
     if config.method.run.trained_on not in ("source", "target"):

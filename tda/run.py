@@ -54,10 +54,10 @@ COMPUTING = ("torch", "numpy", "scipy", "scikit-learn", "hydra-core", "tda")
 def main(config: DictConfig) -> Record:
     """Run one job of a sweep; the task function that Hydra's launchers call."""
     with reused():
-        return run(complete(config), command())
+        return run(complete(config), typed_again())
 
 
-def command() -> str:
+def typed_again() -> str:
     """Return what runs the job that Hydra is at, alone, wherever results and data then lie."""
     typed = HydraConfig.get().overrides
     added = [override for override in typed.hydra if override.startswith("hydra.searchpath=")]

@@ -70,6 +70,15 @@ def test_every_format_is_read(tmp_path: Path, place: str) -> None:
     assert domain.fingerprint
 
 
+def test_other_labels_in_a_file_of_their_own_are_other_data(tmp_path: Path) -> None:
+    write_npy(tmp_path / "x.npy")
+    before = dataset(tmp_path, "x.npy#labels.npy").domain("A").fingerprint
+    np.save(tmp_path / "labels.npy", Y[::-1])
+    changed = dataset(tmp_path, "x.npy#labels.npy")
+    assert changed.domain("A").fingerprint != before
+    assert changed.content("A") != before
+
+
 @pytest.mark.parametrize(("x", "y"), [(X[:1], Y[:1]), (X[:, :1], Y), (X[:, :1].T, Y)])
 def test_one_sample_and_one_feature_are_no_vectors_of_labels(tmp_path: Path, x: np.ndarray, y: np.ndarray) -> None:
     np.savez(tmp_path / "a.npz", x=x, y=y)

@@ -116,6 +116,16 @@ def test_a_second_ctrl_c_acts_at_once(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Stopped(tmp_path / "state").listening():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_signal_after_the_last_step_stops_once_the_record_is_written(tmp_path: Path) -> None:
     checkpoint = Stopped(tmp_path / "state")
     checkpoint.path.touch()

@@ -146,6 +146,8 @@ def test_what_is_not_comparable_has_neither_difference_nor_verdict(
         (FROZEN, "resnet50", "resnet50"),
         (TRAINED, "resnet50", "resnet50 end to end"),
         (TRAINED | {"backbone": {"weights": "none"}}, "resnet50", "resnet50 end to end from scratch"),
+        (FROZEN | {"extractor": "finetuned", "finetuning": {"steps": 10}}, "resnet50", "resnet50 fine-tuned"),
+        ({"backbone": {}, "trainer": None, "extractor": "finetuned"}, "lenet", "lenet fine-tuned"),
         ({"backbone": {"weights": "none"}, "trainer": None}, "resnet50", "resnet50 untrained"),
         ({"backbone": {}, "trainer": {"steps": 10}}, "given", "given"),
         ({"backbone": {}, "trainer": None}, "given", "given"),

@@ -213,6 +213,8 @@ def test_every_task_is_there(dataset: Digits) -> None:
 def test_unknown_names_suggest_the_nearest(dataset: Digits) -> None:
     with pytest.raises(UsageError, match=r"'O-X' is not a task of digits; did you mean 'O-[PS]'\?"):
         dataset.task("O-X")
+    with pytest.raises(UsageError, match=r"'O-P-S' is not a task of digits; did you mean 'P-S'"):
+        Digits(tasks="O-P-S", cache=str(dataset.cache)).task("O-P-S")
     with pytest.raises(UsageError, match="'X' is not a domain of digits"):
         dataset.domain("X")
 

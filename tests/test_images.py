@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import time
@@ -62,6 +63,14 @@ def test_domain_folders_alone_are_their_own_names(tree: Path) -> None:
     assert dataset(tree, domains=["amazon", "webcam"]).domain("amazon").name == "amazon"
 
 
+def test_class_names_of_one_number_have_one_order(tree: Path) -> None:
+    """Sets are in another order in every process."""
+    for name, copies in (("1", "bike"), ("01", "bike"), ("001", "mug"), ("²", "mug")):
+        for domain in ("amazon/images", "webcam"):
+            shutil.copytree(tree / domain / copies, tree / domain / name)
+    assert dataset(tree).classes == ("bike", "mug", "²", "001", "01", "1")
+
+
 def test_the_order_of_the_class_names_is_the_labels(tree: Path) -> None:
     assert dataset(tree, classes=["mug", "bike"]).domain("W").y.tolist() == [1, 1, 1, 0, 0]
 
@@ -109,6 +118,21 @@ def test_images_of_any_mode_become_rgb(tmp_path: Path, mode: str) -> None:
     assert (image.shape, image.dtype) == ((16, 16, 3), np.uint8)
     if mode in {"L", "LA", "1", "I;16"}:
         assert (image[..., 0] == image[..., 1]).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_keep_their_upper_half(tmp_path: Path, suffix: str) -> None:
+    levels = np.arange(0, 65536, 256, dtype=np.uint16).reshape(16, 16) + 37
+    Image.fromarray(levels).save(tmp_path / f"ramp.{suffix}")
+    seen = decoded(tmp_path / f"ramp.{suffix}", 16, "shorter")
+    np.testing.assert_array_equal(seen, np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2))
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_values_of_no_known_range_are_not_guessed(tmp_path: Path, kind: Any) -> None:
+    Image.fromarray(np.ones((4, 4), dtype=kind)).save(tmp_path / "map.tif")
+    with pytest.raises(UnreadableImageError, match=r"map\.tif: values of mode [IF] have no known range"):
+        decoded(tmp_path / "map.tif", 16, "shorter")
 
 
 def test_an_image_of_one_pixel_is_an_image(tmp_path: Path) -> None:
@@ -251,16 +275,32 @@ def test_a_second_reader_decodes_nothing(tree: Path, monkeypatch: pytest.MonkeyP
     dataset(tree).domain("W")
 
 
-def test_a_full_disk_leaves_nothing_half_made(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np.memmap, "flush", full)
-    with pytest.raises(OSError, match="No space left"):
-        dataset(tree).domain("W")
+def test_a_disk_that_fills_while_images_are_decoded_leaves_nothing_half_made(tree: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))  # bytes: two of five images
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            dataset(tree).domain("W")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not [path for path in (tree.parent / "cache").rglob("*") if path.suffix in {".npy", ".tmp"}]
-    monkeypatch.undo()
     assert len(dataset(tree).domain("W").x) == 5
+
+
+def test_pixels_are_written_as_they_come_not_mapped(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of a mapped file that a full disk has no room for kills the process."""
+    mapped = np.lib.format.open_memmap
+
+    def only_read(*given: Any, mode: str, **others: Any) -> np.memmap:
+        assert mode == "r"
+        return mapped(*given, mode=mode, **others)
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", only_read)
+    (tree / "webcam" / "bike" / "1.png").write_bytes(b"broken")
+    built = dataset(tree).domain("W").x
+    files = ("bike/0.png", "bike/2.png", "mug/0.png", "mug/1.png")
+    expected = np.stack([decoded(tree / "webcam" / file, 16, "shorter") for file in files])
+    np.testing.assert_array_equal(built, expected)
 
 
 def slow(path: Path) -> None:

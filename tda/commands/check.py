@@ -167,13 +167,13 @@ def update(path: Path, before: "pd.DataFrame | None", records: list[Record], com
     if few := check.too_few_seeds(records):
         raise UsageError(f"a baseline takes {check.SEEDS} seeds; {', '.join(few)} had fewer: leave seed= to --update")
     baseline = check.measured(records)
-    commands = [command]
+    made_by = [command]
     if before is not None:
         tell(check.verdicts(before, baseline, check.cells(baseline)))
         if check.cells(before) - check.cells(baseline):
             baseline = check.merged(before, baseline)
-            commands = [*check.commands(path), command]
-    check.write(path, baseline, *commands)
+            made_by = [*check.commands(path), command]
+    check.write(path, baseline, *made_by)
     print(f"written: {path}")
     return int(any(record.status == "failed" for record in records))
 

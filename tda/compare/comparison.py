@@ -236,6 +236,8 @@ def features(row: pd.Series) -> str:
     network = str(row["backbone"])
     if network in FIXED:
         return network
+    if row["config"].get("extractor") == "finetuned":
+        return f"{network} fine-tuned"
     if trained:
         return f"{network} end to end" + (" from scratch" if backbone.get("weights") == "none" else "")
     return network + (" untrained" if backbone.get("weights") == "none" else "")

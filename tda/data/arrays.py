@@ -178,8 +178,10 @@ def read(root: Path, place: str) -> Samples:
 
 
 def hashed(root: Path, place: str) -> str:
-    """Return what tells the content of a `place`, ``FILE`` or ``FILE#FEATURES,LABELS``, from any other."""
+    """Return what tells the content of a `place`, ``FILE``, ``FILE#FEATURES,LABELS`` or ``FILE.npy#LABELS.npy``."""
     file, _, keys = place.partition("#")
+    if READERS.get((root / file).suffix.lower()) is read_npy and (root / keys).is_file():
+        return hashed(root, file) + hashed(root, keys)
     with (root / file).open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()[:16] + keys
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
+from itertools import permutations
 from textwrap import shorten
 
 import numpy as np
@@ -76,7 +77,7 @@ class Dataset(ABC):
         """
         source, _, target = task.partition("-")
         if source == target or not {source, target} <= set(self.domains):
-            raise unknown(f"task of {self.name}", task, self.tasks)
+            raise unknown(f"task of {self.name}", task, map("-".join, permutations(self.domains, 2)))
         return source, target
 
     def task(self, task: str) -> Task:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
+from math import prod
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -25,6 +26,7 @@ LAYOUT = 1  # raised when a change below alters a pixel: old caches are not read
 AHEAD = 64  # images decoded before they are written
 MOST_OBLONG = 100  # sides' ratio beyond which an image is taken for broken
 UNREADABLE = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)  # of Pillow
+RANGELESS = ("I", "F")  # Pillow's modes of 32-bit integers and floats
 Resize = Literal["shorter", "squash"]
 
 
@@ -40,7 +42,8 @@ class ImageFolder(Dataset):
 
     Each domain is decoded once, resized, and kept as one memory-mapped array of ``(size, size, 3)`` uint8 images in the
     cache; the array's name is a hash of the files' names, sizes and times, so that changed files are read again. Images
-    of any mode (grey, palette, CMYK, alpha) become RGB; alpha and EXIF orientation are dropped, as torchvision does.
+    of any mode (grey, palette, CMYK, alpha) become RGB; alpha and EXIF orientation are dropped, as torchvision does; of
+    16 bits the upper eight are kept. Integers of 32 bits and floats, whose range no file says, are not read.
 
     Parameters
     ----------
@@ -110,7 +113,7 @@ class ImageFolder(Dataset):
         if self.named_classes is not None:
             return tuple(self.named_classes)
         found = {listed.label for name in self.domains for listed in self.listing(name)}
-        return tuple(sorted(found, key=lambda label: (int(label), "") if label.isdigit() else (-1, label)))
+        return tuple(sorted(found, key=lambda label: (int(label) if label.isdecimal() else -1, label)))
 
     def load(self, name: str) -> Domain:
         """Read one domain, decoding its images first if the cache lacks them."""
@@ -203,7 +206,7 @@ class ImageFolder(Dataset):
                 image, _, label = line.strip().rpartition(" ")
                 if not image:
                     raise UsageError(f"{path}, line {number}: expected `path label`, given {line.strip()!r}")
-                if self.named_classes is not None and label.isdigit() and int(label) < len(self.named_classes):
+                if self.named_classes is not None and label.isdecimal() and int(label) < len(self.named_classes):
                     label = self.named_classes[int(label)]
                 elif self.named_classes is not None and label not in self.named_classes:
                     raise UsageError(
@@ -225,21 +228,20 @@ class ImageFolder(Dataset):
 
     def _decode(self, listing: Sequence[Listed], path: Path, skipped_path: Path) -> None:
         """Write the readable images of a listing to `path`, and the names of the others beside it."""
-        whole = np.lib.format.open_memmap(
-            path, mode="w+", dtype=np.uint8, shape=(len(listing), self.size, self.size, 3)
-        )
-        skipped, row = [], 0
-        with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as workers:
+        shape = len(listing), self.size, self.size, 3
+        skipped = []
+        with path.open("wb") as whole, warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as workers:
             warnings.simplefilter("ignore")
+            np.lib.format.write_array_header_1_0(whole, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            end = whole.tell() + prod(shape)
             for start in range(0, len(listing), AHEAD):
                 files = [listed.path for listed in listing[start : start + AHEAD]]
                 for file, image in zip(files, workers.map(self._image, files), strict=True):
                     if image is None:
                         skipped.append(self._short(file))
                     else:
-                        whole[row] = image
-                        row += 1
-        whole.flush()
+                        whole.write(image.tobytes())
+            whole.truncate(end)
         with atomic(skipped_path) as names:
             names.write_text(json.dumps(skipped), encoding="utf-8")
 
@@ -262,11 +264,15 @@ def decoded(path: Path, size: int, resize: Resize) -> np.ndarray:
     Raises
     ------
     UnreadableImageError
-        The file is missing, truncated or no image, or one side is more than `MOST_OBLONG` times the other.
+        The file is missing, truncated or no image, its values have no known range, or one side is more than
+        `MOST_OBLONG` times the other.
     """
     try:
         with Image.open(path) as file:
-            image = file.convert("RGB")
+            if file.mode in RANGELESS:
+                raise ValueError(f"values of mode {file.mode} have no known range")
+            wide = file.mode.startswith("I;16")
+            image = (Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)) if wide else file).convert("RGB")
     except UNREADABLE as error:
         raise UnreadableImageError(f"{path}: {error}") from error
     if resize == "squash":
