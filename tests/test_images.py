@@ -71,6 +71,19 @@ def test_class_names_of_one_number_have_one_order(tree: Path) -> None:
     assert dataset(tree).classes == ("bike", "mug", "²", "001", "01", "1")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ["bike", "bike", "mug"]}, r"toy: 'bike' stands twice in dataset\.classes; expected each once"),
+        ({"domains": {"A": "webcam", "B": "webcam"}}, r"toy: 'webcam' stands twice in dataset\.domains"),
+        ({"counts": {"Z": 3}}, r"'Z' is not a domain of toy, as dataset\.counts has"),
+    ],
+)
+def test_what_stands_twice_or_is_of_no_domain_is_refused(tree: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        dataset(tree, **changes)
+
+
 def test_the_order_of_the_class_names_is_the_labels(tree: Path) -> None:
     assert dataset(tree, classes=["mug", "bike"]).domain("W").y.tolist() == [1, 1, 1, 0, 0]
 

@@ -76,7 +76,8 @@ class ImageFolder(Dataset):
     Raises
     ------
     UsageError
-        A folder, class or image is missing, or the counts are not the published ones; the message names which.
+        A folder, class or image is missing, a class or folder is named twice, or the counts are not the published ones;
+        the message names which.
     """
 
     def __init__(
@@ -106,6 +107,12 @@ class ImageFolder(Dataset):
         self.corrupt = corrupt
         self.cache = Path(cache)
         self.listing = lru_cache(maxsize=None)(self._listed)
+        for what, given in (("classes", classes or ()), ("domains", self.domains.values())):
+            if twice := [one for one, times in Counter(given).items() if times > 1]:
+                raise UsageError(f"{name}: {twice[0]!r} stands twice in dataset.{what}; expected each once")
+        for domain in counts or ():
+            if domain not in self.domains:
+                raise unknown(f"domain of {name}, as dataset.counts has", domain, self.domains)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]
