@@ -335,6 +335,16 @@ def test_a_mistake_gets_one_line(
     assert f"tda: {said}" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.parametrize("arguments", [[], ["--method", "tca"]])
+@pytest.mark.parametrize("command", ["compare", "report", "selection"])
+def test_a_folder_without_a_record_is_said_to_have_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, arguments: list[str]
+) -> None:
+    (tmp_path / "records").mkdir()
+    assert main([command, "--results", str(tmp_path), *arguments]) == 2
+    assert "tda: no record matches; `tda run` makes records" in capsys.readouterr().err
+
+
 def test_no_results_folder_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "--results", str(tmp_path / "none")]) == 2
     assert "--results PATH says where they are" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tda import report
 from tda.cache import atomic
 from tda.commands import check_readable
 from tda.errors import UsageError, unknown
@@ -48,16 +49,18 @@ def chosen(records: Iterable[Record], options: argparse.Namespace) -> list[Recor
     Raises
     ------
     UsageError
-        They name a dataset, backbone or method that none of the records has.
+        They name a dataset, backbone or method that none of the records has, or no record is left.
     """
     records = list(records)
     for key in KEYS:
         wanted = getattr(options, key)
         there = {getattr(record, key) for record in records}
         for name in wanted or []:
-            if name not in there:
+            if there and name not in there:
                 raise unknown(f"{key} in these records", name, there)
         records = [record for record in records if wanted is None or getattr(record, key) in wanted]
+    if not records:
+        raise UsageError(report.NOTHING)
     return records
 
 

@@ -56,8 +56,6 @@ def make_report(options: argparse.Namespace) -> int:
 
 def present(records: Sequence[Record], store: Store, options: argparse.Namespace) -> int:
     """Print or write what the options ask for of these records."""
-    if not records:
-        raise UsageError(report.NOTHING)
     if options.html is not None:
         from tda.report import html
 
