@@ -110,8 +110,7 @@ class DAN(DeepMethod):
 
 
 def kernel_weights(d: np.ndarray, Q: np.ndarray) -> np.ndarray:
-    """Return the weights, summing to m, that minimise b'Qb subject to d'b = 1, b >= 0; ones where no d is positive,
-    or one is no number.
+    """Return the weights, summing to m, that minimise b'Qb subject to d'b = 1, b >= 0; ones where no d is positive.
 
     With Q = L'L the solution is that of the non-negative least squares ||L b - L^-T d||, up to its scale, so that no
     solver of quadratic programmes is needed.
@@ -119,7 +118,7 @@ def kernel_weights(d: np.ndarray, Q: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     d : ndarray of shape (m,)
-        The kernels' squared MMDs.
+        The kernels' squared MMDs; where one is no number, the weights are ones, too.
     Q : ndarray of shape (m, m)
         The covariance of their estimates; a millionth of the trace of their second moments, Q + dd', is added to its
         diagonal, far above the rounding of the float32 sums that Q is the difference of.

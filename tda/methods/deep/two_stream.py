@@ -83,7 +83,7 @@ class TwoStream(DeepMethod):
 
     def relatedness(self) -> Tensor:
         """Return the sum over the layers that are not shared of exp(||a s + b - t||^2) - 1, at the best a and b."""
-        ours, theirs = (layers(*stream) for stream in ((self.network.bottleneck, self.network.head), self.target))
+        ours, theirs = (layers(*modules) for modules in ((self.network.bottleneck, self.network.head), self.target))
         gaps = torch.stack([residual(s, t) for s, t in zip(ours, theirs, strict=True)])
         near = gaps.clamp_max(1.0)
         return (near.expm1() + near.exp().detach() * (gaps - near)).sum()
