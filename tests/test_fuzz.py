@@ -158,9 +158,10 @@ LISTS = b"amazon/a.jpg 0\namazon/b.jpg 1\ndslr/c d.jpg 0\n"
 def test_list_files(how: list[Change], named: bool) -> None:
     with scratch() as folder:
         (folder / "a.txt").write_bytes(changed(LISTS, how))
+        lists = {"A": "a.txt", "B": "b.txt"}
         dataset = ImageFolder(
-            name="toy", root=str(folder), domains={"A": "a.txt", "B": "a.txt"}, tasks="A-B",
-            classes=["bike", "mug"] if named else None, counts=None, lists={"A": "a.txt", "B": "a.txt"}, size=8,
+            name="toy", root=str(folder), domains=lists, tasks="A-B",
+            classes=["bike", "mug"] if named else None, counts=None, lists=lists, size=8,
             resize="squash", corrupt="skip", cache=str(folder / "cache"),
         )  # fmt: skip
         with one_clear_line(UsageError):
