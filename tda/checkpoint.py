@@ -108,8 +108,8 @@ class Checkpoint:
             self._told = number
             signal.signal(number, before[number])
 
-        before: dict[int, Any] = {n: signal.getsignal(n) or signal.SIG_DFL for n in (signal.SIGTERM, signal.SIGINT)}
-        before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+        handlers: dict[int, Any] = {n: signal.getsignal(n) or signal.SIG_DFL for n in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
         for number in before:
             signal.signal(number, told)
         try:

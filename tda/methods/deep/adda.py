@@ -102,7 +102,7 @@ class ADDA(DeepMethod):
             self.adapting.fill_(True)
         with torch.no_grad():
             source = self.source_encoder(batch.xs)
-        target = self.encoder(batch.xt)
+        target = self.network.encode(batch.xt)
         said = self.discriminator(torch.cat([target.detach(), source])).squeeze(1)
         telling = domain_loss(said, len(target))
         yield Objective(telling, (self.discriminator,), {"domain": telling})

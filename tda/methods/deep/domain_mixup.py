@@ -73,7 +73,7 @@ class DomainMixup(DeepMethod):
         """Return the domain classifier's loss on both domains and between them, reversed on the way to the features."""
         share = Beta(self.alpha, self.alpha).sample((len(batch.xs),)).to(source.features.device)
         with untracked(self.network):
-            between = self.network(mixed(batch.xs.float(), batch.xt.float(), share)).features
+            between = self.network.encode(mixed(batch.xs.float(), batch.xt.float(), share))
         features = torch.cat(
             [source.features, target.features, between, mixed(source.features, target.features, share)]
         )

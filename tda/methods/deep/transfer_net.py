@@ -95,7 +95,7 @@ class TransferNet(DeepMethod):
 
     def _read(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the classifier reads of samples, and what the transfer loss reads of them."""
-        read = self.network.bottleneck(self.network.backbone(x))
+        read = self.network.encode(x)
         return read, read if self.transfer is None else self.branch(read)
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
