@@ -21,7 +21,7 @@ class Affine:
     rotation : float
         At most this many degrees either way.
     scale : float
-        Size changes by at most this share.
+        Size is divided by 1 and at most this share more or less.
     shift : float
         At most this share of the image's side, either way, down and across.
     """

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from safetensors import SafetensorError
+
+from tda.errors import UsageError
 
 LEAST_ROOM = 2**16  # bytes that must be free before anything is worth computing
 
@@ -65,6 +68,21 @@ def built(path: Path, build: Callable[[Path], object]) -> Path:
                 with atomic(path) as temporary:
                     build(temporary)
     return path
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Read a cache file in the block.
+
+    Raises
+    ------
+    UsageError
+        If it is not whole, or cannot be read.
+    """
+    try:
+        yield
+    except (OSError, EOFError, ValueError, SafetensorError) as problem:
+        raise UsageError(f"{path} cannot be read ({problem}); delete it, and it is made again") from problem
 
 
 def digest(value: Any) -> str:

@@ -56,8 +56,8 @@ NOT_OF_A_JOB = ("help", "hydra_help", "hydra_logging", "sweeper", "launcher")
 
 def user_cache() -> str:
     """Return the folder for what can be built again: ``$TDA_CACHE``, else tda's part of the user's cache."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return os.environ.get("TDA_CACHE", str(base / "tda"))
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return os.environ.get("TDA_CACHE") or str(base / "tda")
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Runtime:
     compile: bool = False  # have torch.compile translate backbones that train on images; minutes, once a cell
     checkpoint: float = 600.0  # seconds between saves of a deep run's state; 0: only when it is told to stop
     cache: str = field(default_factory=user_cache)
-    data: str = field(default_factory=lambda: os.environ.get("TDA_DATA", str(Path(user_cache()) / "data")))
+    data: str = field(default_factory=lambda: os.environ.get("TDA_DATA") or str(Path(user_cache()) / "data"))
 
 
 @dataclass
@@ -309,8 +309,9 @@ def backbone(name: str) -> DictConfig:
 
 
 def complete(config: DictConfig) -> DictConfig:
-    """Put the dataset's own choice in the place of ``backbone: auto``, and return the configuration."""
+    """Return the configuration with the dataset's own choice for ``backbone: auto``, its cache's ``~`` written out."""
     config.update(chosen(config))
+    config.runtime.cache = str(Path(config.runtime.cache).expanduser())
     return config
 
 
@@ -759,7 +760,8 @@ def check(config: DictConfig) -> None:
         if not on_features(config):
             raise UsageError(
                 f"extractor=finetuned is for what is given features, and {config.method.name} trains on images; "
-                "leave it out, or add backbone.frozen=true"
+                f"leave it out, or freeze the backbone: backbone={config.backbone.name} "
+                f"{'' if 'frozen' in config.backbone else '+'}backbone.frozen=true"
             )
     if config.method.run.trainer is not None:
         build(config.method.run.trainer, "trainer", external)

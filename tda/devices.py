@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import joblib
 import torch
 from filelock import FileLock, Timeout
 
@@ -31,9 +32,9 @@ def torch_device(name: str, share: int = 1) -> str:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind, _, index = name.partition(":")
+    kind, numbered, index = name.partition(":")
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if kind not in there or not (index or "0").isdigit() or int(index or 0) >= there[kind]:
+    if kind not in there or not (index if numbered else "0").isdecimal() or int(index or 0) >= there[kind]:
         found = ", ".join(f"{kind}:{i}" for kind, count in there.items() for i in range(count))
         raise UsageError(f"runtime.device={name} is not a device of this machine; it has {found} (or take auto)")
     return f"cuda:{own_gpu(share)}" if name == "cuda" and there["cuda"] > 1 else name
@@ -93,5 +94,5 @@ def require_compiler(device: str) -> None:
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use, by its affinity and by a container's quota."""
+    return int(joblib.cpu_count())

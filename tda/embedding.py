@@ -55,12 +55,9 @@ def keep(
         X = np.concatenate([flat(X[i]) for X, i in zip(domains, chosen, strict=True)])
         if not np.isfinite(X).all():
             raise ValueError("a feature is not a finite number")
-        components = PCA(min(LEADING, *X.shape), random_state=0).fit_transform(X)
-        arrays[f"pca_{when}"] = scaled(components[:, :2])
-        perplexity = min(PERPLEXITY, (len(X) - 1) / 3)
-        arrays[f"tsne_{when}"] = scaled(
-            TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(components)
-        )
+        components = leading(X)
+        arrays[f"pca_{when}"] = components[:, :2].astype(np.float16)
+        arrays[f"tsne_{when}"] = neighbours(components).astype(np.float16)
     with atomic(file) as path, path.open("wb") as opened:
         np.savez_compressed(opened, **arrays)
 
@@ -72,14 +69,29 @@ def flat(X: np.ndarray) -> np.ndarray:
     return X.reshape(len(X), -1).astype(np.float32)
 
 
+def leading(X: np.ndarray) -> np.ndarray:
+    """Return the first principal components of samples, at most `LEADING`, `scaled`; 0 where all samples are alike."""
+    if not np.ptp(X, axis=0).any():
+        return np.zeros((len(X), 2))
+    return scaled(PCA(min(LEADING, *X.shape), random_state=0).fit_transform(X))
+
+
+def neighbours(components: np.ndarray) -> np.ndarray:
+    """Return points (n, 2) by t-SNE, `scaled`; those that all lie on one place stay there."""
+    if not components.any():
+        return components
+    perplexity = min(PERPLEXITY, (len(components) - 1) / 3)
+    return scaled(TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(components))
+
+
 def scaled(xy: np.ndarray) -> np.ndarray:
-    """Return points (n, 2) centred and divided by their greatest coordinate; a single dimension gets a zero beside it.
+    """Return points centred and divided by their greatest coordinate; a single dimension gets a zero beside it.
 
     Examples
     --------
     >>> scaled(np.array([[0.0], [4.0]])).tolist()
     [[-1.0, 0.0], [1.0, 0.0]]
     """
-    xy = np.pad(xy, ((0, 0), (0, 2 - xy.shape[1])))
+    xy = np.pad(xy, ((0, 0), (0, max(0, 2 - xy.shape[1]))))
     xy = xy - xy.mean(axis=0)
-    return np.asarray(xy / max(np.abs(xy).max(), 1e-12), dtype=np.float16)
+    return np.asarray(xy / (np.abs(xy).max() or 1.0))

@@ -11,7 +11,7 @@ from sklearn.preprocessing import normalize
 
 from tda.backbones.features import extracted
 from tda.backbones.weights import fingerprint
-from tda.cache import built, digest
+from tda.cache import built, digest, reading
 from tda.errors import UsageError
 from tda.task import Task
 from tda.trainer import DivergenceError, Learner
@@ -104,7 +104,9 @@ def finetuned(task: Task, learner: Callable[[], Learner], made_of: Mapping[str, 
             "domains": [d.fingerprint for d in domains.values()],
         }
         name = f"{node['name']}-{task.name}-{digest(depends)}.safetensors"
-        x = load_file(built(cache / "features" / name, lambda path: save_file(tuned(), path)))
+        kept = built(cache / "features" / name, lambda path: save_file(tuned(), path))
+        with reading(kept):
+            x = load_file(kept)
     else:
         x = tuned()
     if node.get("unit_rows"):

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from io import StringIO
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from hydra._internal.callbacks import Callbacks
@@ -21,6 +21,9 @@ from tda.run import main
 
 ARRAY = 1000  # jobs that Slurm takes at once, unless its MaxArraySize was changed
 BATCH = 8  # cells that joblib hands to a worker at once: neighbours, which share what they compute
+
+
+OF_HYDRA = ("hydra.", "hydra_plugins.", "tda.", "logging.", "colorlog.")
 
 
 class Share(NamedTuple):
@@ -49,6 +52,8 @@ def launch(plan: Sweep, cells: Sequence[Cell]) -> None:
         What a cell's configuration is to blame for; the other cells have been run.
     """
     master = plan.master
+    if not master.allow_external:
+        refuse_foreign(OmegaConf.to_container(master.hydra), "hydra")
     OmegaConf.set_readonly(master.hydra, False)
     share = shared(master, len(cells))
     size = master.hydra.sweeper.get("max_batch_size") or share.jobs or len(cells)
@@ -76,6 +81,17 @@ def launch(plan: Sweep, cells: Sequence[Cell]) -> None:
                 with redirect_stderr(StringIO()):  # where Hydra repeats the overrides
                     _ = job.return_value  # raises what the job raised
         callbacks.on_multirun_end(config=master, config_name="config")
+
+
+def refuse_foreign(node: Any, where: str) -> None:
+    """Raise `UsageError` if Hydra's part of a configuration has something called that is neither Hydra's nor tda's.
+
+    Callbacks and launchers name it by ``_target_``, Python's logging by ``()`` and ``class``.
+    """
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        if key in ("_target_", "()", "class") and not str(value).startswith(OF_HYDRA):
+            raise UsageError(f"{where}.{key} = {value!r} lies outside tda; add allow_external=true if you trust it")
+        refuse_foreign(value, f"{where}.{key}")
 
 
 def swept(cells: Sequence[Cell]) -> list[str]:
@@ -107,6 +123,8 @@ def shared(master: DictConfig, cells: int) -> Share:
                 launcher.n_jobs = min(most, cells, gpu_slots(master) or most)
             if launcher.batch_size == "auto":
                 launcher.batch_size = max(1, min(BATCH, cells // (20 * launcher.n_jobs)))
+            if not str(launcher.batch_size).isdecimal() or not int(launcher.batch_size):
+                raise UsageError(f"hydra.launcher.batch_size={launcher.batch_size}: expected auto, or 1 and more")
             if launcher.pre_dispatch == "2*n_jobs":  # the default: too few for two workers where a batch has several
                 launcher.pre_dispatch = 2 * launcher.n_jobs * int(launcher.batch_size)
             return Share(threads=threads or max(1, cores // launcher.n_jobs))

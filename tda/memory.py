@@ -80,5 +80,5 @@ def fingerprint(*values: object) -> bytes:
             found.update(f"{value.shape}{value.dtype}".encode())
             found.update(np.ascontiguousarray(value).data)
         else:
-            found.update(repr(value).encode())
+            found.update(f"{value!r}\0".encode())
     return found.digest()

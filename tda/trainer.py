@@ -440,6 +440,6 @@ def diverged(objective: Objective, step: int, steps: int) -> str:
 
 def channel_means(*domains: Tensor) -> Tensor:
     """Return the channel means (3,), in [0, 1], over all pixels of uint8 images (n, h, w, 3) of all domains."""
-    total = torch.stack([images.sum((0, 1, 2), dtype=torch.float64) for images in domains]).sum(0)
+    total = torch.stack([images.sum((0, 1, 2), dtype=torch.int64) for images in domains]).sum(0).cpu()
     pixels = sum(images[..., 0].numel() for images in domains)
-    return (total / (255 * pixels)).float()
+    return (total.double() / (255 * pixels)).float()

@@ -17,6 +17,11 @@ def key(*overrides: str) -> str:
     return cells[0].address[-1]
 
 
+@pytest.mark.parametrize("trainer", ["tllib", "deepda", "cdan", "shot"])
+def test_a_way_of_training_on_images_takes_features_too(trainer: str) -> None:
+    assert Sweep(["dataset=office_caltech10_surf", "method=dann", f"trainer={trainer}", "task=C-A"]).cells
+
+
 def test_the_sweep_has_every_task_outermost() -> None:
     cells = Sweep(["method=one_nn,tca", "method.name=x"]).cells
     assert [cell.config.task for cell in cells] == [

@@ -81,6 +81,14 @@ def test_every_domain_has_two_sets_of_coloured_images_and_their_labels(name: str
                 array[0] = 0
 
 
+def test_images_are_told_from_others(root: Path) -> None:
+    dataset = digits(root)
+    same = digits(root).domain("M").fingerprint
+    assert dataset.domain("M").fingerprint == dataset.content("M") == same
+    others = [dataset.domain("U"), dataset.test("M"), digits(root, size=16).domain("M")]
+    assert len({same, *(domain.fingerprint for domain in others)}) == 4
+
+
 def test_the_full_protocol_scores_the_targets_test_set(root: Path) -> None:
     task = digits(root).task("M-U")
     assert not task.transductive

@@ -291,6 +291,13 @@ class TestPlan:
         assert g.multiply(C).sum() == pytest.approx(p.mean() + q.mean(), rel=1e-9)
         assert g.multiply(C).sum() == pytest.approx(ot.emd2([], [], C), rel=1e-9)
 
+    @pytest.mark.parametrize("size", [1e-16, 1e16])
+    def test_its_prices_prove_it_the_best_at_any_scale(self, size):
+        C = size * ot.dist(*draw(60, 40))
+        g, (p, q) = exact(C)
+        assert np.all(p[:, None] + q <= C + 1e-9 * C.max())
+        assert g.multiply(C).sum() == pytest.approx(p.mean() + q.mean(), rel=1e-9)
+
     def test_costs_that_are_all_alike_allow_any_plan(self):
         g, _ = exact(np.zeros((30, 20)))
         np.testing.assert_allclose(g.sum(axis=1), 1 / 30)

@@ -46,6 +46,18 @@ def test_images_are_thinned(shape: tuple[int, ...], columns: int) -> None:
     assert embedding.flat(np.zeros(shape, np.uint8)).shape == (3, columns)
 
 
+@pytest.mark.parametrize("width", [1, 5])
+def test_features_without_spread_and_of_one_dimension_are_drawn(width: int, tmp_path: Path) -> None:
+    (Xs, Xt), y = domains(12)
+    flat = np.ones((12, width)), np.ones((9, width))
+    embedding.keep(tmp_path / "a.npz", flat, (Xs[:, :width], Xt[:, :width]), y)
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
+        assert not file["pca_before"].any()
+        assert not file["tsne_before"].any()
+        assert file["tsne_after"].shape == (21, 2)
+        assert np.abs(file["tsne_after"]).max() == 1
+
+
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
     X, y = domains(12)
     with pytest.raises(ValueError, match="samples for"):

@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
@@ -314,6 +315,16 @@ def test_pixels_are_written_as_they_come_not_mapped(tree: Path, monkeypatch: pyt
     files = ("bike/0.png", "bike/2.png", "mug/0.png", "mug/1.png")
     expected = np.stack([decoded(tree / "webcam" / file, 16, "shorter") for file in files])
     np.testing.assert_array_equal(built, expected)
+
+
+@pytest.mark.parametrize("kind", ["npy", "json"])
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_cut_file_of_the_cache_is_named(tree: Path, kind: str, left: int) -> None:
+    dataset(tree).domain("A")
+    cut = next((tree.parent / "cache").rglob(f"*.{kind}"))
+    cut.write_bytes(b"[" * left)
+    with pytest.raises(UsageError, match=re.escape(f"{cut} cannot be read (") + ".*delete it, and it is made again"):
+        dataset(tree).domain("A")
 
 
 def slow(path: Path) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tda import memory
-from tda.memory import forget, remembered
+from tda.memory import fingerprint, forget, remembered
 from tda.methods.shallow.bda import BDA
 from tda.methods.shallow.jda import JDA
 from tda.methods.shallow.one_nn import OneNN
@@ -42,6 +42,11 @@ def test_the_same_content_is_computed_once(doubled):
     forget()
     function(X)
     assert len(calls) == 9
+
+
+def test_values_in_a_row_are_told_apart():
+    assert fingerprint(1, 23) != fingerprint(12, 3)
+    assert fingerprint("a", "b") == fingerprint("a", "b")
 
 
 def test_what_is_given_out_cannot_be_written_to(doubled):

@@ -177,15 +177,23 @@ class TestStride:
             sides[first] = seen
         assert sides == {True: [16, 8, 4, 2], False: [16, 16, 8, 4]}
 
-    @pytest.mark.parametrize(("said", "is_first"), [("true", True), ("false", False), (None, False)])
+    @pytest.mark.parametrize(("said", "is_first"), [("true", True), ("True", True), ("false", False), (None, False)])
     def test_the_file_says_which(self, said: str | None, is_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         tensors = torchvision.models.resnet50(weights=None).state_dict()
         monkeypatch.setattr(pretrained, "read", lambda *_: Weights(tensors, {"stride_in_1x1": said} if said else {}))
         assert resnet(50, weights="file").stride_in_1x1 == is_first
         assert resnet(50, is_first, weights="file").stride_in_1x1 == is_first
         if said:
-            with pytest.raises(UsageError, match=rf"stride_in_1x1={str(not is_first).lower()}, but file says {said}"):
+            with pytest.raises(
+                UsageError, match=rf"stride_in_1x1={str(not is_first).lower()}, but file says {said.lower()}"
+            ):
                 resnet(50, not is_first, weights="file")
+
+    def test_what_the_file_says_is_understood(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tensors = torchvision.models.resnet50(weights=None).state_dict()
+        monkeypatch.setattr(pretrained, "read", lambda *_: Weights(tensors, {"stride_in_1x1": "yes"}))
+        with pytest.raises(UsageError, match="file says stride_in_1x1=yes; expected true or false"):
+            resnet(50, weights="file")
 
     def test_shallow_networks_have_none(self) -> None:
         with pytest.raises(UsageError, match="ResNet-18 has no 1x1"):
@@ -326,6 +334,11 @@ class TestFiles:
         assert "unexpected: layer5.weight" in message({"layer5.weight": torch.zeros(2)})
         shape = {"conv1.weight": torch.zeros(64, 3, 3, 3)}
         assert "conv1.weight (64, 3, 3, 3) where (64, 3, 7, 7) was expected" in message(shape)
+        whole = {"conv1.weight": torch.zeros(64, 3, 7, 7, dtype=torch.int8)}
+        assert "no floating-point numbers: conv1.weight" in message(whole)
+        assert "infinite or not a number: conv1.weight" in message(
+            {"conv1.weight": torch.full((64, 3, 7, 7), torch.nan)}
+        )
 
     def test_another_networks_weights_are_refused(self, resnet18: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"resnet34 and .* do not fit each other; missing: layer1\.2"):
@@ -336,7 +349,7 @@ class TestFiles:
             resnet(34, weights=str(tmp_path / "w.safetensors"))
 
     @pytest.mark.parametrize("kind", ["absent", "folder", "cut.pth", "cut.safetensors", "empty.pth", "code.pth",
-                                      "text.pth", "network.pth", "list.pth"])  # fmt: skip
+                                      "text.pth", "network.pth", "list.pth", "number.pth", "sparse.pth"])  # fmt: skip
     def test_a_bad_file_is_one_line(self, kind: str, resnet18: Path, tmp_path: Path) -> None:
         path = tmp_path / kind
         ran = tmp_path / "ran"
@@ -352,6 +365,8 @@ class TestFiles:
             "text.pth": lambda: path.write_text("<html>404 not found</html>"),
             "network.pth": lambda: torch.save(nn.Linear(2, 2), path),
             "list.pth": lambda: torch.save([torch.zeros(2)], path),
+            "number.pth": lambda: torch.save({1: torch.zeros(2)}, path),
+            "sparse.pth": lambda: torch.save({"fc.weight": torch.eye(2).to_sparse()}, path),
         }[kind]()
         with pytest.raises(UsageError) as raised:
             resnet(weights=str(path))

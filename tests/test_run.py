@@ -217,8 +217,23 @@ def test_features_are_the_pixels_in_unit_range(tmp_path: Path) -> None:
     assert seen.target is seen.test
 
 
+@pytest.mark.parametrize(("variables", "found"), [
+    ({"TDA_CACHE": "", "XDG_CACHE_HOME": "/x"}, "/x/tda"), ({"TDA_CACHE": "", "XDG_CACHE_HOME": ""}, "/h/.cache/tda"),
+    ({"TDA_CACHE": "~/y"}, "/h/y"),
+])  # fmt: skip
+def test_an_empty_variable_is_none(variables: dict[str, str], found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (variables | {"HOME": "/h"}).items():
+        monkeypatch.setenv(name, value)
+    assert Sweep(["method=one_nn", "task=O-P"]).cells[0].config.runtime.cache == found
+
+
+def test_a_quota_of_cores_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert run.available_cores() == 1
+
+
 def test_devices() -> None:
     assert run.torch_device("cpu") == "cpu"
-    for name in ("gpu", "cuda:99", "cpu:1", "cuda:x"):
+    for name in ("gpu", "cuda:99", "cpu:1", "cuda:x", "cpu:"):
         with pytest.raises(UsageError, match="not a device of this machine; it has cpu:0"):
             run.torch_device(name)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from tda.backbones.base import Backbone, resident
 from tda.backbones.weights import fingerprint
-from tda.cache import built, digest
+from tda.cache import built, digest, reading
 from tda.errors import UsageError
 from tda.task import Domain
 
@@ -56,7 +56,7 @@ def features(
         cache / "features" / f"{node['name']}-{domain.name}-{digest(depends)}.safetensors",
         lambda path: save_file({"features": extract()}, path, {k: str(v) for k, v in depends.items()}),
     )
-    with safe_open(path, framework="numpy") as file:
+    with reading(path), safe_open(path, framework="numpy") as file:
         x: np.ndarray = file.get_tensor("features")
     return normalize(x, copy=False) if node["unit_rows"] else x
 

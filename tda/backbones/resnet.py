@@ -71,9 +71,11 @@ class ResNet(ImageNetBackbone):
             views=views,
         )
         self.width = 2048 if depth >= 50 else 512
-        said = self.metadata.get("stride_in_1x1")
+        said = self.metadata.get("stride_in_1x1", "").lower()
+        if said not in ("", "true", "false"):
+            raise UsageError(f"{weights} says stride_in_1x1={said}; expected true or false in its metadata")
         self.stride_in_1x1 = said == "true" if stride_in_1x1 is None else stride_in_1x1
-        if said is not None and self.stride_in_1x1 != (said == "true"):
+        if said and self.stride_in_1x1 != (said == "true"):
             raise UsageError(
                 f"backbone.stride_in_1x1={str(stride_in_1x1).lower()}, but {weights} says {said}; leave it null"
             )

@@ -59,9 +59,14 @@ def read(weights: str, arch: str, cache: str) -> Weights:
     except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError) as problem:
         reason = str(problem).strip().split("\n")[0] or type(problem).__name__
         raise UsageError(f"{path} cannot be read as weights ({reason}); download or save it again") from problem
-    if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+    if not isinstance(tensors, Mapping) or not all(isinstance(name, str) and dense(t) for name, t in tensors.items()):
         raise UsageError(f"{path} is no state dict (tensors by name); save network.state_dict() itself")
     return Weights(tensors, {})
+
+
+def dense(tensor: object) -> bool:
+    """Return whether something is a tensor that holds every one of its numbers."""
+    return isinstance(tensor, Tensor) and tensor.layout is torch.strided
 
 
 def load(network: nn.Module, weights: Weights, *, ignored: Sequence[str], what: str) -> None:
@@ -81,7 +86,7 @@ def load(network: nn.Module, weights: Weights, *, ignored: Sequence[str], what: 
     Raises
     ------
     UsageError
-        If a name is missing or unexpected, or a shape differs.
+        If a name is missing or unexpected, a shape differs, or a weight is no finite floating-point number.
     """
     expected = network.state_dict()
     given = {name: tensor for name, tensor in weights.tensors.items() if name in expected}
@@ -93,7 +98,14 @@ def load(network: nn.Module, weights: Weights, *, ignored: Sequence[str], what: 
         for name, tensor in given.items()
         if tensor.shape != expected[name].shape
     )
-    kinds = {"missing": expected.keys() - found.keys(), "unexpected": others, "of another shape": shapes}
+    numbers = {name for name, tensor in found.items() if expected[name].is_floating_point()}
+    kinds = {
+        "missing": expected.keys() - found.keys(),
+        "unexpected": others,
+        "of another shape": shapes,
+        "no floating-point numbers": (name for name in numbers if not found[name].is_floating_point()),
+        "infinite or not a number": (name for name in numbers if not found[name].isfinite().all()),
+    }
     problems = [f"{kind}: {listed}" for kind, names in kinds.items() if (listed := some(names))]
     if problems:
         raise UsageError(f"{what} do not fit each other; {'; '.join(problems)}")

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from scipy.ndimage import gaussian_filter, map_coordinates
 from sklearn.datasets import load_digits, load_sample_images
 
-from tda.cache import built
+from tda.cache import built, reading
 from tda.data.base import Dataset
 from tda.errors import unknown
 from tda.task import Domain
@@ -85,7 +85,7 @@ class Digits(Dataset):
         if name not in self.domains:
             raise unknown(f"domain of {self.name}", name, self.domains)
         path = built(self.cache / f"digits-{fingerprint()}.safetensors", build)
-        with safe_open(path, framework="numpy") as stored:
+        with reading(path), safe_open(path, framework="numpy") as stored:
             x, y = stored.get_tensor(f"{name}.x"), stored.get_tensor(f"{name}.y")
         x.setflags(write=False)
         y.setflags(write=False)

@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from pydantic import PositiveInt
 
-from tda.cache import atomic, built
+from tda.cache import atomic, built, reading
 from tda.data.base import Dataset, cause
+from tda.devices import available_cores
 from tda.errors import UsageError, unknown
 from tda.task import Domain
 
@@ -135,7 +136,10 @@ class ImageFolder(Dataset):
         print_of = self.content(name)
         array = self.cache / "images" / f"{self.name}-{name}-{print_of}.npy"
         built(array, lambda path: self._decode(listing, path, array.with_suffix(".json")))
-        skipped = json.loads(array.with_suffix(".json").read_text(encoding="utf-8"))
+        with reading(array):
+            images = np.load(array, mmap_mode="r", allow_pickle=False)
+        with reading(array.with_suffix(".json")):
+            skipped = json.loads(array.with_suffix(".json").read_text(encoding="utf-8"))
         if skipped and self.corrupt == "strict":
             raise UsageError(f"{skipped[0]} is not a readable image; mend it, or set dataset.corrupt=skip")
         index = {label: i for i, label in enumerate(self.classes)}
@@ -143,9 +147,8 @@ class ImageFolder(Dataset):
         y = np.array([index[listed.label] for listed in listing if self._short(listed.path) not in out])
         if not len(y):
             raise UsageError(f"{self.name} {name}: none of its {len(listing)} files is a readable image")
-        x = np.load(array, mmap_mode="r", allow_pickle=False)[: len(y)]
         y.setflags(write=False)
-        return Domain(name, x, y, print_of, tuple(skipped))
+        return Domain(name, images[: len(y)], y, print_of, tuple(skipped))
 
     def _listed(self, name: str) -> list[Listed]:
         """Return every image file of a domain with its class, in a fixed order; `listing` does it once.
@@ -237,7 +240,7 @@ class ImageFolder(Dataset):
         """Write the readable images of a listing to `path`, and the names of the others beside it."""
         shape = len(listing), self.size, self.size, 3
         skipped = []
-        with path.open("wb") as whole, warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as workers:
+        with path.open("wb") as whole, warnings.catch_warnings(), ThreadPoolExecutor(available_cores()) as workers:
             warnings.simplefilter("ignore")
             np.lib.format.write_array_header_1_0(whole, {"descr": "|u1", "fortran_order": False, "shape": shape})
             end = whole.tell() + prod(shape)

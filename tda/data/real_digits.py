@@ -16,6 +16,7 @@ from sklearn.datasets import load_sample_images
 
 from tda.data.base import Dataset
 from tda.errors import UsageError, unknown
+from tda.memory import fingerprint
 from tda.task import Domain
 from tda.vision import torchvision
 
@@ -116,6 +117,9 @@ class RealDigits(Dataset):
         """Read a domain's training set, or what is drawn from it."""
         return self._made(name, "train")
 
+    def content(self, name: str) -> str:
+        return self.domain(name).fingerprint
+
     def load_test(self, name: str) -> Domain:
         """Read a domain's test set."""
         return self._made(name, "test")
@@ -150,7 +154,7 @@ class RealDigits(Dataset):
         y = y[kept].astype(np.int64)
         images.setflags(write=False)
         y.setflags(write=False)
-        return Domain(name, images, y)
+        return Domain(name, images, y, fingerprint(images, y).hex()[:16])
 
     def _sets(self, name: str, split: str) -> tuple[str, ...]:
         """Return the published sets of a domain that one of its two sets is made of."""

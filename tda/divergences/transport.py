@@ -37,7 +37,13 @@ def exact(C: np.ndarray, near: Plan | None = None) -> Plan:
     RuntimeError
         The solver stopped before the optimum.
     """
-    (p, q), some_plan = (entropic_prices(C), staircase(*C.shape)) if near is None else (near.prices, near.g.nonzero())
+    scale = 2.0 ** np.frexp(np.abs(C).max())[1]  # the solver's tolerance is absolute
+    C = C / scale
+    if near is None:
+        (p, q), some_plan = entropic_prices(C), staircase(*C.shape)
+    else:
+        p, q = (prices / scale for prices in near.prices)
+        some_plan = near.g.nonzero()
     pairs = cheapest(C - p[:, None] - q)
     pairs[some_plan] = True
     while True:
@@ -49,7 +55,7 @@ def exact(C: np.ndarray, near: Plan | None = None) -> Plan:
         dearness = C - p[:, None] - q
         broken = (dearness < -ROUNDING * np.abs(C).max()) & ~pairs
         if not broken.any():
-            return Plan(csr_array(g), (p, q))
+            return Plan(csr_array(g), (p * scale, q * scale))
         pairs |= broken & cheapest(np.where(broken, dearness, np.inf))
 
 

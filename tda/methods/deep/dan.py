@@ -105,7 +105,7 @@ class DAN(DeepMethod):
         """Average the statistics of a layer's kernels with those of this batch, and return the best weights."""
         seen = torch.cat([sampled.mean(1)[None], (sampled[:, None] * sampled).mean(2)])
         self.moments[layer].lerp_(seen, max(1 / self.steps, FORGOTTEN))
-        d, *second = self.moments[layer].double().cpu().numpy()
+        d, *second = self.moments[layer].cpu().double().numpy()
         return sampled.new_tensor(kernel_weights(d, second - np.outer(d, d)))
 
 
