@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from safetensors import SafetensorError
 
 from tda import memory, run
-from tda.config import Sweep
+from tda.config import Sweep, user_cache
 from tda.data import digits
 from tda.errors import UsageError
 from tda.methods.shallow.coral import CORAL
@@ -217,14 +217,13 @@ def test_features_are_the_pixels_in_unit_range(tmp_path: Path) -> None:
     assert seen.target is seen.test
 
 
-@pytest.mark.parametrize(("variables", "found"), [
-    ({"TDA_CACHE": "", "XDG_CACHE_HOME": "/x"}, "/x/tda"), ({"TDA_CACHE": "", "XDG_CACHE_HOME": ""}, "/h/.cache/tda"),
-    ({"TDA_CACHE": "~/y"}, "/h/y"),
-])  # fmt: skip
-def test_an_empty_variable_is_none(variables: dict[str, str], found: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (variables | {"HOME": "/h"}).items():
+def test_an_empty_variable_is_none_and_a_tilde_is_ones_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"HOME": "/h", "TDA_CACHE": "", "XDG_CACHE_HOME": "/x"}.items():
         monkeypatch.setenv(name, value)
-    assert Sweep(["method=one_nn", "task=O-P"]).cells[0].config.runtime.cache == found
+    assert user_cache() == "/x/tda"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert user_cache() == "/h/.cache/tda"
+    assert Sweep(["method=one_nn", "task=O-P", "runtime.cache=~/y"]).cells[0].config.runtime.cache == "/h/y"
 
 
 def test_a_quota_of_cores_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
