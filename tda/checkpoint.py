@@ -5,8 +5,9 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import isroutine
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from tda.errors import Terminated
 
 FORMAT = "1"
 MODULES_OWN = set(vars(nn.Module())) - {"training"}
+NUMBERS = {np.dtype(name) for name in ("?", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8")}
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +56,8 @@ class Training(NamedTuple):
         device = self.given[0].device
         self.method.load_state_dict(state["tensors"])
         for name, module in self.method.named_modules():
-            vars(module).update(moved(state["attributes"][name], device))
+            for attribute, value in moved(state["attributes"][name], device).items():
+                setattr(module, attribute, value)
         self.optimiser.load_state_dict(state["optimiser"])
         for parameter, kept in self.optimiser.state.items():
             for name, value in kept.items():
@@ -65,10 +68,23 @@ class Training(NamedTuple):
         if state["random on the device"] is not None:
             torch.cuda.set_rng_state(state["random on the device"], device)
 
+    def lost(self) -> str | None:
+        """Name something of the method that may change while it is trained and that `state` cannot hold, if any."""
+        modules = set(self.method.modules())
+        for module in modules:
+            for name, value in self._own(module).items():
+                if not is_plain(value) and not is_fixed(value, modules):
+                    return f"{type(module).__name__}.{name}, of type {type(value).__name__},"
+        return None
+
     def _attributes(self, module: nn.Module) -> dict[str, Any]:
+        return {name: value for name, value in self._own(module).items() if is_plain(value)}
+
+    def _own(self, module: nn.Module) -> dict[str, Any]:
+        """Return what a module holds beside its state dict and the training samples."""
         samples = {id(tensor) for tensor in self.given}
-        own = {name: value for name, value in vars(module).items() if name not in MODULES_OWN}
-        return {name: value for name, value in own.items() if id(value) not in samples and is_plain(value)}
+        held = vars(module) | {name: getattr(module, name) for name in module._non_persistent_buffers_set}
+        return {name: value for name, value in held.items() if name not in MODULES_OWN and id(value) not in samples}
 
 
 class Checkpoint:
@@ -91,6 +107,7 @@ class Checkpoint:
         self.path = path
         self.every = every
         self.made_of: Mapping[str, str] = {}
+        self._refused = False
         self._told: int | None = None
         self._saved = time.monotonic()
 
@@ -142,6 +159,8 @@ class Checkpoint:
     def after(self, step: int, training: Training) -> None:
         """Save the state after `step` steps if it is time to, or if the process is told to stop, which it then does.
 
+        A state that cannot be held in full is not saved: what went on from a part of it would end elsewhere.
+
         Raises
         ------
         Terminated, KeyboardInterrupt
@@ -149,16 +168,31 @@ class Checkpoint:
         """
         if self._told is None and not 0 < self.every <= time.monotonic() - self._saved:
             return
+        self._saved = time.monotonic()
+        if lost := training.lost():
+            self._refuse(lost)
+        else:
+            self._save(step, training)
+        self._stop_if_told()
+
+    def _refuse(self, lost: str) -> None:
+        if not self._refused:
+            log.warning(
+                "%s cannot be kept in a checkpoint: training, once interrupted, starts anew; "
+                "keep it as numbers, words, tensors, arrays, lists, tuples or dicts",
+                lost,
+            )
+        self._refused = True
+
+    def _save(self, step: int, training: Training) -> None:
         tensors: dict[str, Tensor] = {}
         state = packed(training.state(), tensors)
         said = {"format": FORMAT, "steps": str(step), "made_of": json.dumps(self.made_of), "state": json.dumps(state)}
-        self._saved = time.monotonic()
         try:
             with atomic(self.path) as path:
                 save_file(tensors, path, said)
         except (OSError, SafetensorError) as error:
             log.warning("%s cannot be written: %s", self.path, error)
-        self._stop_if_told()
 
     def close(self) -> None:
         """Remove the file once it is not needed any more, and stop if the process was told to after the last step."""
@@ -179,9 +213,23 @@ def is_plain(value: Any) -> bool:
     """Return whether a value is a tensor, an array, a number, a word or None, or a container of such."""
     if type(value) in (list, tuple):
         return all(map(is_plain, value))
-    if isinstance(value, dict):
+    if type(value) is dict:
         return all(is_plain(key) and is_plain(part) for key, part in value.items())
-    return value is None or isinstance(value, bool | int | float | str | Tensor | np.ndarray)
+    if type(value) is np.ndarray or isinstance(value, np.generic):
+        return value.dtype in NUMBERS
+    if isinstance(value, Tensor):
+        return value.layout is torch.strided
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def is_fixed(value: Any, modules: Collection[nn.Module]) -> bool:
+    """Return whether a value is the same at every step: a function, a class, what tda made, or one of these modules."""
+    if type(value) in (list, tuple):
+        return all(is_fixed(part, modules) for part in value)
+    if isinstance(value, nn.Module):
+        return value in modules
+    fixed = isroutine(value) or isinstance(value, type | torch.dtype | torch.device)
+    return fixed or type(value).__module__.startswith("tda.")
 
 
 def packed(value: Any, tensors: dict[str, Tensor]) -> Any:
@@ -195,17 +243,20 @@ def packed(value: Any, tensors: dict[str, Tensor]) -> Any:
     >>> tensors
     {'0': tensor([1., 1.])}
     """
-    if isinstance(value, Tensor | np.ndarray):
+    if isinstance(value, Tensor):
         name = str(len(tensors))
-        tensors[name] = torch.as_tensor(value).detach().cpu().clone(memory_format=torch.contiguous_format)
-        return {"tensor" if isinstance(value, Tensor) else "array": name}
+        tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return {"tensor": name}
+    if isinstance(value, np.ndarray | np.generic):
+        kind = "array" if isinstance(value, np.ndarray) else "scalar"
+        return {kind: packed(torch.from_numpy(np.array(value, order="C")), tensors)["tensor"]}
     if isinstance(value, dict):
         return {"dict": [[packed(key, tensors), packed(part, tensors)] for key, part in value.items()]}
     if isinstance(value, tuple):
         return {"tuple": [packed(part, tensors) for part in value]}
     if isinstance(value, list):
         return [packed(part, tensors) for part in value]
-    return value.item() if isinstance(value, np.generic) else value
+    return value
 
 
 def unpacked(value: Any, tensor: Callable[[str], Tensor]) -> Any:
@@ -219,7 +270,10 @@ def unpacked(value: Any, tensor: Callable[[str], Tensor]) -> Any:
         return {unpacked(key, tensor): unpacked(part, tensor) for key, part in content}
     if kind == "tuple":
         return tuple(unpacked(part, tensor) for part in content)
-    return tensor(content) if kind == "tensor" else tensor(content).numpy()
+    if kind == "tensor":
+        return tensor(content)
+    array = tensor(content).numpy()
+    return array[()] if kind == "scalar" else array
 
 
 def moved(value: Any, device: torch.device) -> Any:

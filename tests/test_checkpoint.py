@@ -3,8 +3,9 @@
 import json
 import os
 import signal
+from collections import Counter, OrderedDict, UserList, defaultdict, deque, namedtuple
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from omegaconf import DictConfig
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from tda.augment import Affine
+from tda.backbones.base import Network, Output
 from tda.checkpoint import Checkpoint, Training, packed, unpacked
 from tda.config import composer
 from tda.errors import Terminated
+from tda.methods.deep.base import Batch, DeepMethod
 from tda.trainer import Learner
 from tests.test_methods import METHODS, easy_shift, estimator
 
@@ -202,6 +206,82 @@ def test_what_is_no_checkpoint_of_this_run_is_named_and_training_starts_anew(
     np.testing.assert_array_equal(again.logits(easy_shift().Xt), fitted("source_only", None).logits(easy_shift().Xt))
 
 
+class Remembering(DeepMethod):
+    """Draws the target towards a mean of the source that each step adds to, and holds `held` besides."""
+
+    mean: torch.Tensor
+
+    def __init__(self, held: Callable[[], Any]) -> None:
+        super().__init__(weight=3.0)
+        self.held = held()
+        self.steps = np.float32(0)
+
+    def prepare(self, network: Network) -> None:
+        super().prepare(network)
+        self.parts = network.backbone, [network.head]
+        self.register_buffer("mean", torch.zeros(network.width), persistent=False)
+
+    def alignment(self, source: Output, target: Output, batch: Batch) -> torch.Tensor:
+        self.steps = self.steps + np.float32(0.1)
+        self.mean = self.mean.lerp(source.features.detach().mean(0), 0.01)
+        return float(self.steps) * (self.mean - target.features.mean(0)).pow(2).sum()
+
+
+def remembering(checkpoint: Checkpoint | None, held: Callable[[], Any]) -> np.ndarray:
+    data, learner = easy_shift(), estimator(deep_configs()["ddc"], steps=STEPS)
+    assert isinstance(learner, Learner)
+    learner.method, learner.checkpoint = partial(Remembering, held), checkpoint
+    return learner.fit(data.Xs, data.ys, data.Xt).logits(data.Xt)
+
+
+HELD: dict[str, Callable[[], Any]] = {
+    "nothing": lambda: None,
+    "a function": lambda: easy_shift,
+    "a class": lambda: Affine,
+    "what is tda's": lambda: Affine(rotation=1, scale=0.1, shift=0.1),
+    "an array of an odd order": lambda: np.arange(6.0)[::-2],
+}
+
+
+@pytest.mark.parametrize("what", HELD)
+def test_an_own_method_goes_on_with_scalars_of_numpy_and_buffers_that_are_not_saved(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    with pytest.raises(Terminated):
+        remembering(Stopped(path, at=(9,)), HELD[what])
+    assert path.exists()
+    np.testing.assert_array_equal(remembering(Stopped(path), HELD[what]), remembering(None, HELD[what]))
+
+
+NOT_HELD: dict[str, Callable[[], Any]] = {
+    "deque": lambda: deque([1.0]),
+    "UserList": lambda: UserList([1.0]),
+    "Generator": lambda: np.random.default_rng(0),
+    "defaultdict": lambda: defaultdict(float),
+    "OrderedDict": lambda: OrderedDict(a=1),
+    "Counter": lambda: Counter("a"),
+    "Point": lambda: namedtuple("Point", "x")(1),
+    "ndarray": lambda: np.array(["a"]),
+    "list": lambda: [torch.nn.Linear(1, 1)],
+    "Tensor": lambda: torch.eye(2).to_sparse(),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_HELD)
+def test_a_run_whose_state_cannot_be_kept_starts_anew_and_says_so(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "state.safetensors"
+    with pytest.raises(Terminated):
+        remembering(Stopped(path, at=(9,)), NOT_HELD[kind])
+    assert f"Remembering.held, of type {kind}, cannot be kept in a checkpoint: training, once inter" in caplog.text
+    assert not path.exists()
+
+
+def test_that_a_state_cannot_be_kept_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    remembering(Checkpoint(tmp_path / "state", every=1e-9), NOT_HELD["deque"])
+    assert caplog.text.count("cannot be kept") == 1
+
+
 def test_plain_values_come_back_as_they_were() -> None:
     tensors: dict[str, torch.Tensor] = {}
     value = {1: (None, True, 0.1, "é"), "list": [torch.arange(3), np.arange(2.0)], "empty": {}, "nan": float("inf")}
@@ -211,3 +291,5 @@ def test_plain_values_come_back_as_they_were() -> None:
     assert type(back["list"][1]) is np.ndarray
     assert torch.equal(back["list"][0], torch.arange(3))
     assert (back["empty"], back["nan"]) == ({}, float("inf"))
+    scalar = unpacked(packed(np.float32(0.1), tensors), tensors.__getitem__)
+    assert (type(scalar), scalar) == (np.float32, np.float32(0.1))
