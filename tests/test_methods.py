@@ -23,7 +23,8 @@ from tda.backbones.pixels import Pixels
 from tda.config import build, check, composer
 from tda.methods import Estimator
 from tda.methods.deep.base import DeepMethod
-from tda.methods.shallow.base import ShallowMethod
+from tda.methods.shallow.base import Reweighter, ShallowMethod
+from tda.methods.shallow.linear_svm import LinearSVM
 from tda.resources import folder
 from tda.trainer import Learner
 from tests.conftest import names
@@ -209,3 +210,39 @@ class TestContract:
         safetensors.torch.save_model(trained.method_, str(tmp_path / "model.safetensors"))
         safetensors.torch.load_model(fresh.method_, str(tmp_path / "model.safetensors"))
         np.testing.assert_array_equal(trained.logits(data.Xt), fresh.logits(data.Xt))
+
+
+class Weighing(Reweighter):
+    """Weighs the source by what it is given."""
+
+    def __init__(self, *, weights: object) -> None:
+        super().__init__(classifier=LinearSVM())
+        self.weights = weights
+
+    def weigh(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> Any:
+        return self.weights
+
+
+NO_WEIGHTS: dict[str, tuple[object, str]] = {
+    "none": (None, r"object of shape \(\)"),
+    "too few": (np.ones(3), r"float64 of shape \(3,\)"),
+    "a column": (np.ones((90, 1)), r"float64 of shape \(90, 1\)"),
+    "words": (["a"] * 90, r"<U1 of shape \(90,\)"),
+    "no number": (np.r_[np.nan, np.ones(89)], "1 that are infinite or no number"),
+    "infinite": (np.r_[np.inf, np.ones(89)], "1 that are infinite or no number"),
+    "negative": (-np.ones(90), "90 below 0"),
+    "all 0": (np.zeros(90), "nothing but 0"),
+}
+
+
+@pytest.mark.parametrize("what", NO_WEIGHTS)
+def test_what_a_reweighter_returns_that_is_no_weights_is_named(what: str) -> None:
+    data, (weights, said) = easy_shift(), NO_WEIGHTS[what]
+    with pytest.raises(ValueError, match=rf"Weighing\.weigh returned {said}; expected a weight of 0 or more for each"):
+        Weighing(weights=weights).fit(data.Xs, data.ys, data.Xt)
+
+
+@pytest.mark.parametrize("weights", [[1] * 90, np.arange(90) % 2 == 0, np.arange(90.0)], ids=["list", "bool", "float"])
+def test_a_reweighter_may_leave_samples_out(weights: object) -> None:
+    data = easy_shift()
+    assert len(Weighing(weights=weights).fit(data.Xs, data.ys, data.Xt).predict(data.Xt)) == len(data.Xt)

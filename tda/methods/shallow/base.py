@@ -35,6 +35,23 @@ def weighted(
     return Xs.astype(np.float64, copy=False), ys, weights
 
 
+def check_weights(weights: np.ndarray, made_by: str, samples: int) -> None:
+    """Raise a ValueError unless weights are finite and not negative, one for each source sample, and not all 0."""
+    if weights.shape != (samples,) or weights.dtype.kind not in "biuf":
+        what = f"{weights.dtype} of shape {weights.shape}"
+    elif not np.isfinite(weights).all():
+        what = f"{np.count_nonzero(~np.isfinite(weights))} that are infinite or no number"
+    elif weights.min() < 0:
+        what = f"{np.count_nonzero(weights < 0)} below 0"
+    elif not weights.any():
+        what = "nothing but 0"
+    else:
+        return
+    raise ValueError(
+        f"{made_by} returned {what}; expected a weight of 0 or more for each of {samples} source samples, not all 0"
+    )
+
+
 class ShallowMethod(ABC):
     """A method on feature matrices. ``__init__`` only assigns; what is learned ends in ``_``."""
 
@@ -119,7 +136,8 @@ class Reweighter(ShallowMethod):
                 f"{type(self).__name__} makes weights itself, and takes none; choose a classifier that takes them: "
                 "LinearSVM, LogisticRegression"
             )
-        self.weights_ = self.weigh(Xs, ys, Xt)
+        self.weights_ = np.asarray(self.weigh(Xs, ys, Xt))
+        check_weights(self.weights_, f"{type(self).__name__}.weigh", len(Xs))
         self.classifier_ = deepcopy(self.classifier).fit(Xs, ys, Xt, self.weights_)
         return self
 
