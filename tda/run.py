@@ -260,7 +260,29 @@ def only_class(confusion: list[tuple[int, int, int]]) -> int | None:
 
 def adapted(estimator: Estimator, task: Task) -> np.ndarray:
     """Fit on the labelled source and the unlabelled target, and predict what is scored."""
-    return estimator.fit(task.source.x, task.source.y, task.target.x).predict(task.test.x)
+    estimator.fit(task.source.x, task.source.y, task.target.x)
+    return decided(estimator, task.test.x, len(task.classes))
+
+
+def decided(estimator: Estimator, X: np.ndarray, classes: int) -> np.ndarray:
+    """Return the class of each sample that a fitted estimator predicts.
+
+    Raises
+    ------
+    ValueError
+        If that is anything else than an integer of [0, `classes`) for each.
+    """
+    predicted = np.asarray(estimator.predict(X))
+    if predicted.shape != (len(X),) or predicted.dtype.kind not in "iu":
+        what = f"{predicted.dtype} of shape {predicted.shape}"
+    elif len(wrong := predicted[(predicted < 0) | (predicted >= classes)]):
+        what = str(wrong[0])
+    else:
+        return predicted
+    raise ValueError(
+        f"{type(estimator).__name__}.predict returned {what}; expected a class, an integer from 0 to {classes - 1}, "
+        f"for each of {len(X)} samples"
+    )
 
 
 def as_left(estimator: Estimator, task: Task) -> tuple[np.ndarray, np.ndarray]:
@@ -296,14 +318,15 @@ def cross_fitted(estimator: Estimator, task: Task) -> np.ndarray:
     Where the scored samples are the target itself, each of `ORACLE_FOLDS` folds is predicted by an estimator that was
     trained on the others.
     """
-    target, test = task.target, task.test
+    target, test, classes = task.target, task.test, len(task.classes)
     if not task.transductive:
-        return estimator.fit(target.x, target.y, target.x).predict(test.x)
+        estimator.fit(target.x, target.y, target.x)
+        return decided(estimator, test.x, classes)
     predicted = np.empty_like(target.y)
     folds = StratifiedKFold(ORACLE_FOLDS, shuffle=True, random_state=0)
     for train, held_out in folds.split(target.y, target.y):
         estimator.fit(target.x[train], target.y[train], target.x[held_out])
-        predicted[held_out] = estimator.predict(target.x[held_out])
+        predicted[held_out] = decided(estimator, target.x[held_out], classes)
     return predicted
 
 

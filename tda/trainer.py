@@ -354,6 +354,12 @@ class Learner:
         return self._decided(self.logits(X))
 
     def _decided(self, logits: np.ndarray) -> np.ndarray:
+        called = f"{type(self.method_).__name__}.classify"
+        if logits.shape[1:] != self.classes_.shape:
+            shape = f"(samples, {len(self.classes_)})"
+            raise ValueError(f"{called} returned logits of shape {logits.shape}; expected {shape}")
+        if unlike := np.count_nonzero(~np.isfinite(logits.max(1))):  # a class that is ruled out may have minus infinity
+            raise DivergenceError(f"{called} gives {unlike} of {len(logits)} samples logits that are no finite numbers")
         predicted: np.ndarray = self.classes_[logits.argmax(1)]
         return predicted
 

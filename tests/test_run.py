@@ -15,6 +15,7 @@ from tda.config import Sweep, user_cache
 from tda.data import digits
 from tda.errors import UsageError
 from tda.methods.shallow.coral import CORAL
+from tda.methods.shallow.one_nn import OneNN
 from tda.store import Store
 from tda.task import Domain, Task
 
@@ -185,6 +186,42 @@ def test_an_alignment_that_loses_samples_fails(tmp_path: Path, monkeypatch: pyte
     assert "CORAL.align returned 5 source and 899 target rows; expected a row for each of 898 and 899 samples" in str(
         record.error
     )
+
+
+NO_CLASSES: dict[str, tuple[object, str]] = {
+    "beyond the last": (np.full(899, 99), "99"),
+    "below the first": (np.r_[np.full(898, 3), -1], "-1"),
+    "floats": (np.full(899, 0.7), "float64 of shape (899,)"),
+    "words": (["a"] * 899, "<U1 of shape (899,)"),
+    "one for all": (0, "int64 of shape ()"),
+    "too few": (np.zeros(898, int), "int64 of shape (898,)"),
+    "a column": (np.zeros((899, 1), int), "int64 of shape (899, 1)"),
+    "nothing": (None, "object of shape ()"),
+}
+
+
+@pytest.mark.parametrize("what", NO_CLASSES)
+def test_predictions_that_are_no_classes_fail_and_are_named(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predicted, said = NO_CLASSES[what]
+    monkeypatch.setattr(OneNN, "predict", lambda self, X: predicted)
+    record = run.run(cell(tmp_path, "method=one_nn", "task=P-O"))
+    contract = "expected a class, an integer from 0 to 9, for each of 899 samples"
+    assert record.error == f"ValueError: OneNN.predict returned {said}; {contract}"
+    assert (record.status, record.accuracy) == ("failed", None)
+
+
+def test_an_oracle_that_predicts_no_classes_is_not_rounded_to_some() -> None:
+    class Unsure(Spy):
+        def predict(self, X: np.ndarray) -> np.ndarray:
+            return np.full(len(X), 0.7)
+
+    for transductive in (True, False):
+        with pytest.raises(
+            ValueError, match=r"Unsure\.predict returned float64 .*; expected a class, an integer from 0"
+        ):
+            run.cross_fitted(Unsure(), task(transductive))
 
 
 def test_a_cache_on_a_full_disk_is_a_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -529,3 +529,46 @@ class TestCropFlip:
     def test_the_whole_image_is_itself(self) -> None:
         whole = CropFlip(size=64, smallest=1.0, largest=1.0, ratio=1, flip=False)(self.ramps(2))
         assert torch.equal(whole, self.ramps(2))
+
+
+class Deciding(SourceOnly):
+    """Gives the logits that `change` makes of the network's."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.change = change
+
+    def classify(self, x: Tensor) -> Tensor:
+        return self.change(super().classify(x))
+
+
+def deciding(change: Callable[[Tensor], Tensor], **changes: Any) -> Learner:
+    model = learner(**changes)
+    model.method = partial(Deciding, change)
+    return model
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_no_finite_numbers_are_no_prediction(value: float) -> None:
+    Xs, ys, Xt = data()
+    said = r"Deciding\.classify gives 14 of 14 samples logits that are no finite numbers"
+    model = deciding(lambda logits: logits * 0 + value).fit(Xs, ys, Xt)
+    with pytest.raises(DivergenceError, match=said):
+        model.predict(Xt)
+    model = deciding(lambda logits: logits * 0 + value, watch_every=5)
+    model.watched = Xt
+    with pytest.raises(DivergenceError, match=said):
+        model.fit(Xs, ys, Xt)
+
+
+def test_logits_may_rule_a_class_out() -> None:
+    Xs, ys, Xt = data()
+    ruled_out = torch.tensor([0.0, -torch.inf])
+    assert set(deciding(lambda logits: logits + ruled_out).fit(Xs, ys, Xt).predict(Xt)) == {0}
+
+
+def test_logits_of_another_shape_are_no_prediction() -> None:
+    Xs, ys, Xt = data()
+    for change, shape in ((lambda logits: logits.argmax(1), r"\(14,\)"), (lambda logits: logits[:, :1], r"\(14, 1\)")):
+        with pytest.raises(ValueError, match=rf"Deciding\.classify returned logits of shape {shape}; expected \(samp"):
+            deciding(change).fit(Xs, ys, Xt).predict(Xt)
