@@ -37,6 +37,7 @@ from tda.cache import digest
 from tda.data.arrays import READERS
 from tda.data.base import Dataset, check_domain
 from tda.errors import UsageError, unknown
+from tda.methods.deep.base import DeepMethod
 from tda.methods.shallow.base import Aligner
 from tda.resources import config_names, folder
 from tda.selection import LAST, Selection
@@ -752,8 +753,14 @@ def check(config: DictConfig) -> None:
     if not config.runtime.checkpoint >= 0:
         raise UsageError(f"runtime.checkpoint={config.runtime.checkpoint}: expected seconds, 0 or more")
     selected(config).check()
-    for group in ("dataset", "method"):
-        validate(config[group], group, external)
+    validate(config.dataset, "dataset", external)
+    method, deep = validate(config.method, "method", external), config.method.run.trainer is not None
+    if issubclass(method, DeepMethod) != deep:
+        is_one, kind = ("is no DeepMethod", "shallow") if deep else ("is a DeepMethod", "deep")
+        raise UsageError(
+            f"method {config.method.name}: {method.__name__} {is_one}; its config's defaults should be "
+            f"[/kind/{kind}@_here_, _self_]"
+        )
     backbone = validate(config.backbone, "backbone", external)
     if config.extractor.trainer is not None:
         build(config.extractor.trainer, "trainer", external)
@@ -800,8 +807,15 @@ def locate(node: Mapping[str, Any], where: str, allow_external: bool) -> type:
     except (ImportError, SyntaxError, AttributeError, ValueError) as error:
         way = "" if path.startswith("tda.") else "; the folder of an own module has to be on PYTHONPATH"
         raise UsageError(f"{where}._target_ = {path!r} cannot be imported: {error}{way}") from error
-    if not isinstance(found, type) or (not found.__module__.startswith("tda.") and not allow_external):
+    except (Exception, SystemExit) as error:
+        *_, (frame, line) = walk_tb(error.__traceback__)
+        at = f"{Path(frame.f_code.co_filename).name}, line {line}"
+        said = f"{type(error).__name__}: {one_line(error)}"
+        raise UsageError(f"{where}._target_ = {path!r} cannot be imported: {said} ({at})") from error
+    if not allow_external and not (isinstance(found, type) and found.__module__.startswith("tda.")):
         raise UsageError(f"{where}._target_ = {path!r} is not a class of tda")
+    if not isinstance(found, type):
+        raise UsageError(f"{where}._target_ = {path!r} is no class, but of type {type(found).__name__}")
     return found
 
 
@@ -811,11 +825,14 @@ def validate(node: Any, where: str, allow_external: bool = False) -> type:
     Raises
     ------
     UsageError
-        For an unknown, missing, ill-typed or out-of-range parameter.
+        For an unknown, missing, ill-typed or out-of-range parameter, and for a class that lacks methods.
     """
     if not isinstance(node, Mapping | DictConfig) or "_target_" not in node:
         raise UsageError(f"{where}={node}: expected the name of a config in conf/{where}, which names a class")
     found = locate(node, where, allow_external)
+    if inspect.isabstract(found):
+        lacking = ", ".join(sorted(vars(found)["__abstractmethods__"]))
+        raise UsageError(f"{where}._target_ = {str(node['_target_'])!r} is not finished: it has to define {lacking}")
     given = parameters(node, found)
     hints = get_type_hints(inspect.unwrap(found.__init__), include_extras=True)  # type: ignore[misc]
     signature = inspect.signature(found).parameters

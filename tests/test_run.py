@@ -273,3 +273,55 @@ def test_devices() -> None:
     for name in ("gpu", "cuda:99", "cpu:1", "cuda:x", "cpu:"):
         with pytest.raises(UsageError, match="not a device of this machine; it has cpu:0"):
             run.torch_device(name)
+
+
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, kind: str = "shallow") -> list[str]:
+    """Write a method of one's own, the class ``Mine``, and return the overrides that choose it."""
+    name = f"own_{tmp_path.name}"
+    (tmp_path / "method").mkdir()
+    (tmp_path / f"{name}.py").write_text(
+        "import sys\n"
+        "from tda.methods.shallow.base import Aligner\n"
+        "from tda.methods.shallow.one_nn import OneNN\n"
+        f"from tda.methods.deep.source_only import SourceOnly\n\n{body}\n"
+    )
+    (tmp_path / "method" / "mine.yaml").write_text(
+        f"# Mine\ndefaults: [/kind/{kind}@_here_, _self_]\nname: mine\nlabel: Mine\n_target_: {name}.Mine\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return ["method=mine", "task=P-O", "allow_external=true", f"hydra.searchpath=[{tmp_path}]", "trainer.steps=2"]
+
+
+REFUSED = {
+    "it lacks a method": (
+        "class Mine(Aligner):\n    def align(self, Xs, ys, Xt): ...",
+        "shallow",
+        r"method\._target_ = 'own_\w+\.Mine' is not finished: it has to define transform",
+    ),
+    "its module raises": (
+        "Mine = 1 / 0",
+        "shallow",
+        r"cannot be imported: ZeroDivisionError: .* \(own_\w+\.py, line 6\)",
+    ),
+    "its module exits": ("sys.exit('bye')", "shallow", r"cannot be imported: SystemExit: bye \(own_\w+\.py, line 6\)"),
+    "a function": ("def Mine(): ...", "shallow", r"'own_\w+\.Mine' is no class, but of type function"),
+    "a shallow one as deep": (
+        "class Mine(OneNN): ...",
+        "deep",
+        r"Mine is no DeepMethod; .* \[/kind/shallow@_here_, _self_",
+    ),
+    "a deep one as shallow": (
+        "class Mine(SourceOnly): ...",
+        "shallow",
+        r"Mine is a DeepMethod; .* \[/kind/deep@_here_, _sel",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_no_method_is_refused_before_the_first_cell(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, kind, said = REFUSED[what]
+    with pytest.raises(UsageError, match=said):
+        cell(tmp_path, *own(tmp_path, monkeypatch, body, kind))
