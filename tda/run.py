@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache, lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -134,9 +134,9 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
         with limited(config.runtime.threads):
             scores = said(estimator, task, selection)
             distances = measured(config.distances, *as_left(estimator, task)) if config.distances else {}
-    except UsageError:
-        raise
-    except Exception as failure:
+    except UsageError as mistake:
+        raise UsageError(f"{config.method.label} on {task.name}: {mistake}") from mistake
+    except (Exception, SystemExit) as failure:
         error, trace = reason(failure), traceback.format_exc()
     row, seeded = setting(config, made_of)
     record = Record(
@@ -218,7 +218,7 @@ def keep_features(estimator: Estimator, task: Task, picture: Path) -> None:
         log.warning("%s cannot be written: %s", picture, problem)
 
 
-def reason(failure: Exception) -> str:
+def reason(failure: BaseException) -> str:
     """Say in one line why a method failed.
 
     Examples
@@ -227,11 +227,15 @@ def reason(failure: Exception) -> str:
     'ZeroDivisionError: division by zero'
     >>> reason(MemoryError())
     'MemoryError: the method needs more memory than there is'
+    >>> reason(SystemExit(3))
+    'SystemExit: 3; the method called sys.exit'
     """
     line = str(failure).strip().partition("\n")[0]
     starved = isinstance(failure, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in line
-    parts = [line, "the method needs more memory than there is" if starved else ""]
-    return f"{type(failure).__name__}: {'; '.join(filter(None, parts))}"
+    hint = "the method needs more memory than there is" if starved else ""
+    if isinstance(failure, SystemExit):
+        hint = "the method called sys.exit"
+    return f"{type(failure).__name__}: {'; '.join(filter(None, [line, hint]))}"
 
 
 def confused(true: np.ndarray, predicted: np.ndarray) -> list[tuple[int, int, int]]:
@@ -367,7 +371,7 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
         test = target if task.transductive else see(task.test)
         task = replace(task, source=see(task.source), target=target, test=test)
     if shallow:
-        return build(config.method, "method", external), task
+        return built(config.method, external), task
     trainer: Trainer = build(config.method.run.trainer, "trainer", external)
     selection = selected(config)
     judge = None
@@ -392,6 +396,32 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
         judge=judge,
     )
     return learner, task
+
+
+class Unbuilt:
+    """In the place of a method whose constructor has failed: fitting it fails as that did."""
+
+    def __init__(self, failure: BaseException) -> None:
+        self.failure = failure
+
+    def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> Self:
+        """Raise the failure."""
+        raise self.failure
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Raise the failure."""
+        raise self.failure
+
+
+def built(node: DictConfig, external: bool) -> Estimator:
+    """Return the method that a config node names, or what says in its cell that it could not be constructed."""
+    try:
+        method: Estimator = build(node, "method", external)
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as failure:
+        return Unbuilt(failure)
+    return method
 
 
 @lru_cache(maxsize=8)

@@ -325,3 +325,43 @@ def test_what_is_no_method_is_refused_before_the_first_cell(
     body, kind, said = REFUSED[what]
     with pytest.raises(UsageError, match=said):
         cell(tmp_path, *own(tmp_path, monkeypatch, body, kind))
+
+
+RAISING = {
+    "its constructor raises": (
+        "class Mine(OneNN):\n    def __init__(self):\n        {}['rbf']",
+        "shallow",
+        "KeyError: 'rbf'",
+    ),
+    "its constructor exits": (
+        "class Mine(OneNN):\n    def __init__(self):\n        sys.exit('bye')",
+        "shallow",
+        "SystemExit: bye; the method called sys.exit",
+    ),
+    "a deep one's constructor raises": (
+        "class Mine(SourceOnly):\n    def __init__(self):\n        {}['rbf']",
+        "deep",
+        "KeyError: 'rbf'",
+    ),
+    "it exits": (
+        "class Mine(OneNN):\n    def predict(self, X):\n        sys.exit()",
+        "shallow",
+        "SystemExit: the method called sys.exit",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", RAISING)
+def test_a_method_that_cannot_be_made_or_exits_is_a_failed_record(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, kind, said = RAISING[what]
+    record = run.run(cell(tmp_path, *own(tmp_path, monkeypatch, body, kind)))
+    assert (record.status, record.error) == ("failed", said)
+    assert "in __init__" in str(record.traceback) or "in predict" in str(record.traceback)
+
+
+def test_a_mistake_that_shows_in_one_cell_says_in_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CORAL, "align", lambda self, Xs, ys, Xt: OneNN().fit(Xs, ys, Xt, np.ones(len(Xs))))
+    with pytest.raises(UsageError, match=r"^CORAL on P-O: OneNN cannot weigh samples; choose a classifier that can"):
+        run.run(cell(tmp_path, "method=coral", "task=P-O"))
