@@ -134,6 +134,8 @@ class Trainer:
         ------
         DivergenceError
             At the first step whose loss is infinite or not a number.
+        ValueError
+            If the first step has no objective: what is not trained is not worth a score.
         """
         optimiser = self._optimiser(method)
         rates = [group["lr"] for group in optimiser.param_groups]
@@ -153,7 +155,13 @@ class Trainer:
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * (1 + self.alpha * step / self.steps) ** -self.beta
             objectives = method.objectives(Batch(x, ys.index_select(0, i), j, step / self.steps))
-            while objective := self._next(objectives, xs.device):
+            objective = self._next(objectives, xs.device)
+            if objective is None and step == 0:
+                raise ValueError(
+                    f"{type(method).__name__}.objectives yielded nothing at the first step; expected an Objective for "
+                    "each step of the optimiser"
+                )
+            while objective:
                 if not isfinite(objective.loss.item()):
                     raise DivergenceError(diverged(objective, step, self.steps))
                 parameters = trained(objective.train)
@@ -161,6 +169,7 @@ class Trainer:
                 optimiser.step()
                 for parameter in parameters:
                     parameter.grad = None
+                objective = self._next(objectives, xs.device)
             if self.watch_every and (step + 1) % self.watch_every == 0:
                 watch(step + 1)
                 method.train()
@@ -441,7 +450,8 @@ def diverged(objective: Objective, step: int, steps: int) -> str:
     term = next((name for name, value in objective.terms.items() if not torch.isfinite(value)), None)
     what = "the loss" if term is None else f"the {term} loss"
     value = objective.loss if term is None else objective.terms[term]
-    return f"{what} is {value.item()} at step {step} of {steps}; lower trainer.lr"
+    cause = "look at its formula and at the samples: nothing was trained yet" if step == 0 else "lower trainer.lr"
+    return f"{what} is {value.item()} at step {step} of {steps}; {cause}"
 
 
 def channel_means(*domains: Tensor) -> Tensor:

@@ -365,3 +365,17 @@ def test_a_mistake_that_shows_in_one_cell_says_in_which(tmp_path: Path, monkeypa
     monkeypatch.setattr(CORAL, "align", lambda self, Xs, ys, Xt: OneNN().fit(Xs, ys, Xt, np.ones(len(Xs))))
     with pytest.raises(UsageError, match=r"^CORAL on P-O: OneNN cannot weigh samples; choose a classifier that can"):
         run.run(cell(tmp_path, "method=coral", "task=P-O"))
+
+
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [(None, "NoneType"), (np.ones((2, 9)), "ndarray"), ((1, 2, 3), "3 parts")],
+    ids=["nothing", "one array", "three things"],
+)
+def test_an_alignment_that_is_not_of_two_domains_is_named(
+    made: object, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CORAL, "align", lambda self, Xs, ys, Xt: made)
+    record = run.run(cell(tmp_path, "method=coral", "task=P-O"))
+    said = f"TypeError: CORAL.align returned {what}; expected two, the aligned source and target"
+    assert (record.status, record.error) == ("failed", said)

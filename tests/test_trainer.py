@@ -572,3 +572,57 @@ def test_logits_of_another_shape_are_no_prediction() -> None:
     for change, shape in ((lambda logits: logits.argmax(1), r"\(14,\)"), (lambda logits: logits[:, :1], r"\(14, 1\)")):
         with pytest.raises(ValueError, match=rf"Deciding\.classify returned logits of shape {shape}; expected \(samp"):
             deciding(change).fit(Xs, ys, Xt).predict(Xt)
+
+
+class Odd(DeepMethod):
+    """Returns `said` as the alignment."""
+
+    def __init__(self, said: Any) -> None:
+        super().__init__(weight=1.0)
+        self.said = said
+
+    def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
+        said: Tensor = self.said
+        return said
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [(None, "NoneType"), (0.5, "float"), (torch.ones(4), r"of shape \(4,\)")],
+    ids=["nothing", "a constant", "one for each sample"],
+)
+def test_an_alignment_that_is_no_loss_is_named(said: object, what: str) -> None:
+    model = learner()
+    model.method = partial(Odd, said)
+    with pytest.raises(TypeError, match=rf"^Odd\.alignment returned {what}; expected a tensor of one number, the loss"):
+        model.fit(*data())
+
+
+def test_a_loss_that_is_no_number_before_anything_was_trained_is_not_blamed_on_the_rate() -> None:
+    model = learner()
+    model.method = partial(Odd, torch.tensor(torch.nan))
+    with pytest.raises(DivergenceError, match=r"alignment loss is nan at step 0 of 12; look at its formula") as raised:
+        model.fit(*data())
+    assert "trainer.lr" not in str(raised.value)
+
+
+class Idle(SourceOnly):
+    """Has nothing to minimise, in the first step or ever."""
+
+    def __init__(self, until: float) -> None:
+        super().__init__()
+        self.until = until
+
+    def objectives(self, batch: Batch) -> Iterator[Objective]:
+        if not self.until <= batch.progress < 0.9:
+            return
+        yield from super().objectives(batch)
+
+
+def test_a_network_that_nothing_trains_is_not_scored() -> None:
+    model = learner()
+    model.method = partial(Idle, 1.0)
+    with pytest.raises(ValueError, match=r"Idle\.objectives yielded nothing at the first step; expected an Objective"):
+        model.fit(*data())
+    model.method = partial(Idle, 0.0)
+    model.fit(*data())

@@ -109,6 +109,16 @@ class DeepMethod(nn.Module):
         yield self.objective(classification, self.alignment(source, target, batch))
 
     def objective(self, classification: Tensor, alignment: Tensor) -> Objective:
-        """Return the loss classification + weight x alignment, for all parameters of the method."""
+        """Return the loss classification + weight x alignment, for all parameters of the method.
+
+        Raises
+        ------
+        TypeError
+            If the alignment is no tensor of one number: nothing could be learned from it.
+        """
+        if not isinstance(alignment, Tensor) or alignment.numel() != 1:
+            what = f"of shape {tuple(alignment.shape)}" if isinstance(alignment, Tensor) else type(alignment).__name__
+            called = f"{type(self).__name__}.alignment"
+            raise TypeError(f"{called} returned {what}; expected a tensor of one number, the loss")
         terms = {"classification": classification, "alignment": alignment}
         return Objective(torch.add(classification, alignment, alpha=self.weight), (self,), terms)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from copy import deepcopy
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -101,7 +101,12 @@ class Aligner(ShallowMethod):
         """Map target samples X (n, d), seen in `align` or not, as `align` mapped the target: (n, k)."""
 
     def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray, weights: np.ndarray | None = None) -> Self:
-        Zs, Zt = self.aligned_ = self.align(Xs, ys, Xt)
+        aligned: Any = self.align(Xs, ys, Xt)
+        if not isinstance(aligned, tuple | list) or len(aligned) != 2:
+            what = f"{len(aligned)} parts" if isinstance(aligned, tuple | list) else type(aligned).__name__
+            raise TypeError(f"{type(self).__name__}.align returned {what}; expected two, the aligned source and target")
+        Zs, Zt = aligned
+        self.aligned_ = Zs, Zt
         if (len(Zs), len(Zt)) != (len(Xs), len(Xt)):
             raise ValueError(
                 f"{type(self).__name__}.align returned {len(Zs)} source and {len(Zt)} target rows; expected a row for "
