@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tda.cache import atomic
 from tda.errors import Terminated
 
-FORMAT = "1"
+FORMAT = "2"
 MODULES_OWN = set(vars(nn.Module())) - {"training"}
 NUMBERS = {np.dtype(name) for name in ("?", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8")}
 log = logging.getLogger(__name__)
@@ -42,12 +42,14 @@ class Training(NamedTuple):
     def state(self) -> dict[str, Any]:
         """Return all of it as containers of numbers, words and tensors."""
         device = self.given[0].device
+        _, key, *position = np.random.get_state()  # noqa: NPY002
         return {
             "tensors": self.method.state_dict(),
             "attributes": {name: self._attributes(module) for name, module in self.method.named_modules()},
             "optimiser": self.optimiser.state_dict(),
             "watched": self.watched,
             "random": torch.get_rng_state(),
+            "random of NumPy": [np.asarray(key, np.int64), *position],
             "random on the device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
 
@@ -65,6 +67,7 @@ class Training(NamedTuple):
                     kept[name] = torch.empty_like(parameter).copy_(value)  # a fused step reads both in one order
         self.watched[:] = state["watched"]
         torch.set_rng_state(state["random"])
+        np.random.set_state(("MT19937", *state["random of NumPy"]))  # noqa: NPY002
         if state["random on the device"] is not None:
             torch.cuda.set_rng_state(state["random on the device"], device)
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from functools import cache, partial
 from itertools import islice
@@ -68,7 +68,7 @@ class Trainer:
     watch_every : int
         Predict the samples that will be scored every so many steps, for a curve that nothing is chosen by; 0: never.
     seed : int
-        Fixes initial weights, dropout and the order of the samples.
+        Fixes initial weights, dropout, the order of the samples, and what a method draws from NumPy's global state.
 
     Raises
     ------
@@ -261,8 +261,9 @@ class Learner:
         xs, xt = resident(Xs, self.device), resident(Xt, self.device)
         labels = torch.tensor(encoded, device=self.device)
         waiting = nullcontext() if self.checkpoint is None else self.checkpoint.listening()
-        with waiting, torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        with waiting, forked(self.device):
             torch.manual_seed(self.trainer.seed)
+            np.random.seed(self.trainer.seed)  # noqa: NPY002 - what a method of one's own may draw from
             self.method_ = self._prepared(xs, xt).to(self.device)
             self._sees_watched = self.watched is Xt
             self._seen: list[Any] = []  # of (step, predicted classes, scores, value, weights of the best so far)
@@ -281,7 +282,7 @@ class Learner:
     def _watch(self, xs: Tensor, xt: Tensor, step: int) -> None:
         if self.watched is None:
             return
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        with forked(self.device):
             method = self.method_
             if type(method).finish is not DeepMethod.finish:
                 method = deepcopy(method, {id(samples): samples for samples in (xs, xt)})
@@ -387,6 +388,17 @@ class Learner:
                 if isinstance(module, Backbone):
                     module.compile(options={"fallback_random": True})  # dropout as it is without
         return cast(DeepMethod, method.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+@contextmanager
+def forked(device: torch.device) -> Iterator[None]:
+    """Put back what PyTorch and NumPy draw random numbers from after a block."""
+    before = np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
 
 
 def bfloat16(device: torch.device) -> torch.autocast:

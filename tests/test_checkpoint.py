@@ -182,8 +182,8 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "training starts anew: "),
     "truncated": (truncated, "training starts anew: "),
     "a pickle": (lambda path: torch.save({"state": 1}, path), "training starts anew: "),
-    "no checkpoint": (lambda path: save_file({"x": torch.ones(1)}, path), "not a checkpoint of format 1"),
-    "a later format": (rewritten(format="2"), "not a checkpoint of format 1"),
+    "no checkpoint": (lambda path: save_file({"x": torch.ones(1)}, path), "not a checkpoint of format 2"),
+    "a later format": (rewritten(format="3"), "not a checkpoint of format 2"),
     "another cell": (rewritten(made_of='{"record": "two"}'), "made with another record"),
     "another version": (rewritten(made_of='{"record": "one", "torch": "1.0"}'), "made with another torch"),
     "no JSON": (rewritten(state="{"), "training starts anew: "),
@@ -224,7 +224,8 @@ class Remembering(DeepMethod):
     def alignment(self, source: Output, target: Output, batch: Batch) -> torch.Tensor:
         self.steps = self.steps + np.float32(0.1)
         self.mean = self.mean.lerp(source.features.detach().mean(0), 0.01)
-        return float(self.steps) * (self.mean - target.features.mean(0)).pow(2).sum()
+        weight = float(self.steps) * np.random.rand()  # noqa: NPY002
+        return weight * (self.mean - target.features.mean(0)).pow(2).sum()
 
 
 def remembering(checkpoint: Checkpoint | None, held: Callable[[], Any]) -> np.ndarray:

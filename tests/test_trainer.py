@@ -626,3 +626,24 @@ def test_a_network_that_nothing_trains_is_not_scored() -> None:
         model.fit(*data())
     model.method = partial(Idle, 0.0)
     model.fit(*data())
+
+
+def test_the_seed_fixes_what_a_method_draws_from_numpy_and_draws_outside_go_on() -> None:
+    class Drawing(Odd):
+        def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
+            return (source.features - target.features).pow(2).mean() * np.random.rand()  # noqa: NPY002
+
+        def finish(self, xs: Tensor, xt: Tensor) -> None:
+            np.random.rand()  # noqa: NPY002
+
+    def logits(watch_every: int = 0) -> np.ndarray:
+        model = learner(watch_every=watch_every)
+        model.method, model.watched = partial(Drawing, None), data()[2]
+        return model.fit(*data()).logits(data()[2])
+
+    np.random.seed(0)  # noqa: NPY002
+    first, drawn = logits(), np.random.rand()  # noqa: NPY002
+    np.testing.assert_array_equal(first, logits())
+    np.testing.assert_array_equal(first, logits(watch_every=5))
+    np.random.seed(0)  # noqa: NPY002
+    assert np.random.rand() == drawn  # noqa: NPY002
