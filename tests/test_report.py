@@ -28,7 +28,8 @@ def records() -> list[Record]:
         record(
             key=f"{method}{task}{seed}", setting=method, method=method, label=method, task=task, seed=seed,
             accuracy=accuracy, baseline=None if method == "source_only" else "source_only", backbone="lenet",
-            protocol="oracle" if method == "target_only" else "last", config={"method": {"name": method}},
+            protocol="oracle" if method == "target_only" else "last",
+            config={"method": {"name": method}, "trained_on": "target" if method == "target_only" else "source"},
         )
         for method, tasks in ACCURACIES.items()
         for task, accuracies in tasks.items()
@@ -67,6 +68,19 @@ def test_marks_and_gap() -> None:
     assert dann.gap == pytest.approx(100 * (65.5 - 56.5) / (93 - 56.5))
     assert target.gap is None
     assert table.rows[-1] is target
+
+
+@pytest.mark.parametrize("chooser", ["oracle", "trcv"])
+def test_an_iterate_that_target_labels_chose_is_no_upper_bound(chooser: str) -> None:
+    chosen = [
+        replace(one, key=one.key + chooser, setting=chooser, label=chooser, selection=chooser, protocol="oracle",
+                config=one.config | {"selection": chooser})
+        for one in records() if one.method == "dann"
+    ]  # fmt: skip
+    (table,) = report.tables([*records(), *chosen])
+    assert {row.setting: row.gap for row in table.rows}["dann"] == pytest.approx(100 * (65.5 - 56.5) / (93 - 56.5))
+    (table,) = report.tables([*(one for one in records() if one.method != "target_only"), *chosen])
+    assert [row.gap for row in table.rows] == [None] * 3
 
 
 def others(**lower: float) -> list[Record]:

@@ -197,11 +197,12 @@ def accuracies(cells: pd.DataFrame, tasks: tuple[str, ...]) -> pd.DataFrame:
 
 
 def counterparts(firsts: pd.DataFrame) -> tuple[dict[str, str | None], dict[str, str | None]]:
-    """Return, for each setting, its baseline and the oracle that bounds it; None where there is not just one.
+    """Return, for each setting, its baseline and its upper bound; None where there is not just one.
 
-    Both have the same samples, backbone and training. An oracle bounds every method. A baseline is the very classifier
-    that follows an alignment, else the method that the record names, unless another class of classifier follows; its
-    iterate chosen in the same way where there are several.
+    Both have the same samples, backbone and training. What was trained on the target bounds every method; an iterate
+    that was chosen by target labels bounds none, and is no baseline. A baseline is the very classifier that follows an
+    alignment, else the method that the record names, unless another class of classifier follows; its iterate chosen in
+    the same way where there are several.
 
     Parameters
     ----------
@@ -211,11 +212,11 @@ def counterparts(firsts: pd.DataFrame) -> tuple[dict[str, str | None], dict[str,
     kinds = {one.Index: Kind(features(one.config), training(one.config)) for one in firsts.itertuples()}
     of_method: dict[tuple[Kind, str], list[str]] = {}
     alone: dict[tuple[Kind, str], list[str]] = {}
-    oracles: dict[Kind, list[str]] = {}
+    bounds: dict[Kind, list[str]] = {}
     for one in firsts.itertuples():
-        if one.protocol == "oracle":
-            oracles.setdefault(kinds[one.Index], []).append(one.Index)
-        else:
+        if one.config.get("trained_on") == "target":
+            bounds.setdefault(kinds[one.Index], []).append(one.Index)
+        elif one.protocol != "oracle":
             of_method.setdefault((kinds[one.Index], one.method), []).append(one.Index)
             alone.setdefault((kinds[one.Index], classifier_of(one.config.get("method"))), []).append(one.Index)
     lower = {}
@@ -229,7 +230,7 @@ def counterparts(firsts: pd.DataFrame) -> tuple[dict[str, str | None], dict[str,
             found = alone.get((kinds[one.Index], classifier_of(follows)), named)
         alike = [setting for setting in found if judged(firsts["config"][setting]) == judged(one.config)]
         lower[one.Index] = only(alike or found)
-    return lower, {setting: only(oracles.get(kind, [])) for setting, kind in kinds.items()}
+    return lower, {setting: only(bounds.get(kind, [])) for setting, kind in kinds.items()}
 
 
 def classifier_of(node: Any) -> str:
