@@ -12,7 +12,7 @@ from scipy.stats import rankdata, spearmanr
 from tda.cache import digest
 from tda.errors import UsageError
 from tda.report.formats import piped, ruled
-from tda.report.table import frame, row_labels
+from tda.report.table import first_of_each, frame, row_labels
 from tda.store import Record
 
 LAST, RANDOM, ORACLE = "last", "random", "oracle"
@@ -73,10 +73,12 @@ def candidates(records: Iterable[Record]) -> pd.DataFrame:
     judged = [record for record in records if record.scores and record.status == "ok"]
     if not judged:
         return pd.DataFrame()
-    runs = [trained_as(record.config) for record in judged]
+    every = frame(judged)
+    configs = first_of_each(every)["config"]
+    runs = [trained_as(configs[setting]) for setting in every["setting"]]
     of_all_tasks = [digest(run | {"task": None}) for run in runs]
     said = [sum(map(len, record.scores.values())) for record in judged]
-    every = frame(judged).assign(config=runs, run=of_all_tasks, said=said)
+    every = every.assign(config=runs, run=of_all_tasks, said=said)
     cells = every.sort_values("said", kind="stable").drop_duplicates(["run", "task", "seed"], keep="last").sort_index()
     labels = row_labels(cells.drop_duplicates("run").set_index("run"))
     return pd.DataFrame(row for cell in cells.itertuples() for row in iterates(cell, labels[cell.run]))

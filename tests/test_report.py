@@ -213,6 +213,41 @@ def test_settings_of_one_method_are_told_apart() -> None:
     assert {row.label for row in table.rows} == {"TCA (dim=10)", "TCA (dim=30)"}
 
 
+def drawn(method: str, accuracies: dict[int, float], draw: int | None = None, **config: Any) -> list[Record]:
+    """Return a record for each seed, on samples that are drawn with it, or all on those of one draw."""
+    setting = f"{method}{draw}{config}"
+    return [
+        record(
+            key=f"{setting}{seed}", setting=setting, method=method, label=method, seed=seed, accuracy=accuracy,
+            baseline="one_nn", config={"dataset": {"draw": seed if draw is None else draw}, "method": config},
+        )
+        for seed, accuracy in accuracies.items()
+    ]  # fmt: skip
+
+
+def test_samples_that_are_drawn_with_the_seed_are_no_setting() -> None:
+    (table,) = report.tables(
+        [
+            *drawn("one_nn", {0: 60.0, 1: 62.0}),
+            *drawn("tca", {1: 50.0, 0: 52.0}, dim=5),
+            *drawn("tca", {2: 70.0}, dim=9),
+        ]
+    )
+    assert {row.label for row in table.rows} == {"one_nn", "tca (dim=5)", "tca (dim=9)"}
+    assert {row.label: row.entries["O-P"].negative for row in table.rows}["tca (dim=5)"]
+    assert {row.baseline for row in table.rows} == {row(table, "one_nn").setting}
+
+
+def test_samples_that_are_drawn_whatever_the_seed_are_a_setting() -> None:
+    seeds = {0: 60.0, 1: 62.0}
+    (table,) = report.tables(
+        [*drawn("one_nn", seeds, draw=3), *drawn("tca", seeds, draw=3), *drawn("tca", seeds, draw=4)]
+    )
+    assert {row.label: row.baseline for row in table.rows if row.method == "tca"} == {
+        "tca (draw=3)": row(table, "one_nn").setting, "tca (draw=4)": None
+    }  # fmt: skip
+
+
 def test_a_part_of_another_class_is_told_by_its_class() -> None:
     parts: list[dict[str, Any]] = [
         {"_target_": "tda.one_nn.OneNN", "standardise": "no"},

@@ -469,7 +469,7 @@ def of_run(curve: list[float], scores: dict[str, list[float]], **changes: Any) -
     config = {"method": made_by, "trainer": {"seed": 0}, "task": "A-B"}
     config |= {"selection": "last", "validation": {"held": 0.2, "scores": sorted(scores)}}
     given: dict[str, Any] = {
-        "key": digest(config), "setting": "s", "dataset": "toy", "source": "A", "target": "B", "task": "A-B", "backbone": "net",
+        "key": digest(config), "setting": digest(config), "dataset": "toy", "source": "A", "target": "B", "task": "A-B", "backbone": "net",
         "method": "dan", "label": "DAN", "baseline": None, "seed": 0, "protocol": "last", "status": "ok",
         "accuracy": curve[-1], "accuracy_per_class": {}, "curve": list(zip(steps, curve, strict=True)),
         "oracle_best": max(curve), "distances": {}, "scored": 10, "data": {}, "skipped": [], "seconds": 1.0,
@@ -535,6 +535,17 @@ def test_runs_that_differ_by_what_chose_are_one() -> None:
     more = of_run([1, 2], {"dev": [1, 2], "snd": [2, 1]})
     for records in ([one, more], [more, one]):
         assert regret.candidates(records)["snd"].tolist() == [2, 1]
+
+
+def test_one_setting_on_samples_that_are_drawn_with_the_seed_is_one_run() -> None:
+    made = [
+        replace(one, seed=seed, config=one.config | {"dataset": {"draw": seed}})
+        for weight in (1, 2)
+        for one in [of_run([1, 2], {"dev": [1, 2]}, weight=weight)]
+        for seed in (1, 0)
+    ]
+    assert set(regret.candidates(made)["label"]) == {"DAN (weight=1)", "DAN (weight=2)"}
+    assert regret.same_on_every_task(made)["took"].tolist()[0] == "DAN (weight=1)"
 
 
 @pytest.mark.parametrize("form", regret.FORMATS)

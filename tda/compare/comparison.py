@@ -9,7 +9,7 @@ import pandas as pd
 
 from tda import reported
 from tda.report.table import AVERAGE as MEAN
-from tda.report.table import accuracies, frame, row_labels
+from tda.report.table import accuracies, first_of_each, frame, row_labels
 from tda.reported import AVERAGE, Printed, Table
 from tda.store import Record
 from tda.task import GIVEN
@@ -205,7 +205,7 @@ def measured(records: Iterable[Record]) -> Iterator[dict[str, Measured]]:
         return
     for dataset, cells in everything.groupby("dataset", sort=True):
         tasks = tuple(dict.fromkeys(cells["task"]))
-        firsts = cells.drop_duplicates("setting").set_index("setting")
+        firsts = first_of_each(cells)
         labels = row_labels(firsts)
         ours = accuracies(cells, tasks).drop(columns=MEAN)
         best = accuracies(cells.assign(accuracy=cells["oracle_best"]), tasks).drop(columns=MEAN)
