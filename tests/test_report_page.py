@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from tda import embedding, report
 from tda.__main__ import main
@@ -114,6 +115,16 @@ def test_every_section_is_there(folder: Path) -> None:
     assert "0123456789ab" in page
     assert "selection: last" in page
     assert "1 cells failed" in page
+
+
+def test_numbers_in_the_text_of_a_figure_keep_their_digits() -> None:
+    drawn = Figure()
+    axes = drawn.subplots()
+    axes.plot([0, 1 / 3], [0, 0.0025])
+    axes.set(yticks=[0, 0.0025], title="DANN (weight=0.0001)")
+    drawing = html.svg(figures.Shown("curves", "x", "x", "x", "x", drawn), "x", "")
+    assert {"0.0025", "DANN (weight=0.0001)"} <= {text.strip() for text in Parsed(drawing).text}
+    assert not re.search(r"<path[^>]*\d\.\d{3}", drawing)
 
 
 def test_the_page_is_the_same_however_often_it_is_made(tmp_path: Path) -> None:

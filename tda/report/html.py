@@ -400,7 +400,7 @@ def svg(shown: Shown, identifier: str, size: str) -> str:
     drawn = re.sub(r"<metadata>.*?</metadata>", "", file.getvalue(), flags=re.DOTALL)
     box = re.search(r'viewBox="([^"]*)"', drawn)
     inner = drawn[drawn.index(">", drawn.index("<svg")) + 1 :]
-    inner = re.sub(r"(\d\.\d\d)\d+", r"\1", inner)
+    inner = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), inner)
     inner = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", inner)
     inner = re.sub(r'<g id="[^"]*"', "<g", inner)
     inner = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{identifier}-", inner)
