@@ -14,7 +14,7 @@ from tda import embedding, report
 from tda.__main__ import main
 from tda.cache import digest
 from tda.report import figures, html, statistics
-from tda.store import Record, Store
+from tda.store import Record, Store, Stores
 from tests.browser import Page, browsing, chromium
 from tests.test_store import record
 
@@ -144,6 +144,17 @@ def test_a_record_of_no_table_says_itself_what_runs_it_again(tmp_path: Path) -> 
     said = " ".join(" ".join(Parsed(page).text).split())
     assert "Of 2 cells no table there says which command made them" in said
     assert "The records of 1 say what runs each alone again; the first: tda run 'a=<b>'" in said
+
+
+def test_the_commands_of_every_results_folder_are_told(tmp_path: Path) -> None:
+    parts = {name: [one for one in cells() if one.method == name] for name in ("dann", "mcc")}
+    for name, made in parts.items():
+        report.write(made, tmp_path / name / "tables", name, f"tda run method={name}")
+    store = Stores([tmp_path / name for name in parts])
+    said = " ".join(Parsed(html.page([one for made in parts.values() for one in made], store, "x")).text)
+    assert "tda run method=dann  # 8 cells" in said
+    assert "tda run method=mcc  # 8 cells" in said
+    assert "no table there says" not in said
 
 
 def test_more_than_a_page_can_hold_is_cut_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import re
 from base64 import b64encode
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import sha256
 from html import escape
 from io import StringIO
@@ -17,7 +17,7 @@ from tda.report.figures import Shown, compared, some, styled
 from tda.report.formats import commands, title
 from tda.report.statistics import ALPHA, Statistics, sentences, statistics
 from tda.report.table import AVERAGE, Entry, Row, Table, tables
-from tda.store import Record, Store
+from tda.store import Record, Store, Stores
 
 ROWS = 200  # of a table of accuracies
 FAILURES = 100
@@ -57,7 +57,7 @@ def page(records: Sequence[Record], store: Store, command: str) -> str:
     records : sequence of Record
         At least one.
     store : Store
-        Where they are from: the tables there say which command made them.
+        Where they are from: the tables there, of every folder, say which command made them.
     command : str
         The command that makes this page.
     """
@@ -417,7 +417,7 @@ def provenance(records: Sequence[Record], store: Store, command: str) -> Iterato
     yield '</main>\n<footer>\n<h2 id="provenance">How this was made</h2>'
     yield f"<p>This page:</p><pre>{escape(command)}</pre>"
     keys = {record.key for record in records}
-    found = commands(store.results / "tables", keys)
+    found = made_by(store, keys)
     if found:
         told = "\n".join(f"{made}  # {len(held):,} cells" for made, held in found.items())
         yield f"<p>The records, as the tables beside them say:</p><pre>{escape(told)}</pre>"
@@ -443,6 +443,15 @@ def provenance(records: Sequence[Record], store: Store, command: str) -> Iterato
         yield f"<details><summary>{len(skipped)} files could not be read and were left out.{more}</summary>"
         yield f"<ul>{listed}</ul></details>"
     yield "</footer>"
+
+
+def made_by(store: Store, keys: Collection[str]) -> dict[str, set[str]]:
+    """Return the commands that the tables of a store, of each of its parts, name, with the keys of their records."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for part in store.parts if isinstance(store, Stores) else [store]:
+        for command, held in commands(part.results / "tables", keys).items():
+            found[command] |= held
+    return found
 
 
 def failures(failed: Sequence[Record]) -> Iterator[str]:
