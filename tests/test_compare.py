@@ -251,6 +251,19 @@ def test_an_average_alone_is_over_all_tasks_and_needs_them_all(tmp_path: Path) -
     assert compare.compare([ours(task, 60.0) for task in tasks[1:]], table) == []
 
 
+def test_our_line_has_the_average_over_all_tasks_and_a_source_that_over_its_own(tmp_path: Path) -> None:
+    tasks = reported.listed_tasks("office31")
+    part = [{"task": task, "accuracy": "50.0", "source": "B paper"} for task in tasks[:2]]
+    table = rows(tmp_path, *({"task": task, "accuracy": "60.0", "source": "A paper"} for task in tasks), *part)
+    mine = [ours(task, 60.0 + i) for i, task in enumerate(tasks)]
+    for had, average in ((mine, "62.5"), (mine[:2], "")):
+        (block,) = compare.blocks(compare.compare(had, table))
+        assert block.lines[0][-1] == average
+        assert block.lines[-1][-1].startswith("+10.5")
+        assert "average over 2 of 6 tasks, made from its tasks, ours 60.5" in block.sources[1]
+        assert "ours" not in block.sources[0]
+
+
 def test_an_average_that_is_not_printed_is_made(tmp_path: Path) -> None:
     table = rows(tmp_path, {"task": "A-W", "accuracy": "60.0"}, {"task": "W-A", "accuracy": "50.0"})
     one = only(compare.compare([ours("A-W", 61.0), ours("W-A", 51.0)], table))

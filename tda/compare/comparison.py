@@ -85,6 +85,8 @@ class Comparison:
         Of the reported row.
     averaged : str
         What its average is over, where that is not all tasks or not printed.
+    whole : (float, float or None), or None
+        Our average over all tasks of the dataset and its standard deviation, where we have them all.
     unlike : tuple of str
         What makes the two incomparable; empty where nothing is known to.
     caveats : tuple of str
@@ -100,6 +102,7 @@ class Comparison:
     source: str
     note: str
     averaged: str
+    whole: tuple[float, float | None] | None
     unlike: tuple[str, ...]
     caveats: tuple[str, ...]
     cells: tuple[Cell, ...]
@@ -141,6 +144,11 @@ class Measured:
         by_task = np.array(np.broadcast_arrays(*(self.accuracies.get(task, nothing) for task in tasks)))
         return np.asarray(by_task[:, ~np.isnan(by_task).any(axis=0)].mean(axis=0))
 
+    def average(self, tasks: Sequence[str]) -> tuple[float, float | None]:
+        """Return the mean of the averages over seeds, and their standard deviation where there are several."""
+        by_seed = self.averages(tasks)
+        return float(by_seed.mean()), float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None
+
     def cell(self, tasks: Sequence[str], name: str, printed: Printed, comparable: bool) -> Cell:
         """Compare the mean over `tasks` with a reported accuracy.
 
@@ -148,9 +156,7 @@ class Measured:
         ours and theirs, but at least ``max_i 100 / (n_i T)``, one sample of the smallest of the T tasks, and what
         rounding for print may have added.
         """
-        by_seed = self.averages(tasks)
-        mean = float(by_seed.mean())
-        std = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None
+        mean, std = self.average(tasks)
         spread = None
         if std is not None or self.side.runs == 0:
             deviation = SPREADS * np.hypot(std or 0.0, printed.std or 0.0)
@@ -269,6 +275,7 @@ def beside(ours: Measured, table: Table) -> Comparison | None:
         source=table.source,
         note=table.note,
         averaged=", ".join(over),
+        whole=ours.average(listed) if ours.averages(listed).size else None,
         unlike=unlike,
         caveats=(*caution(ours.side, theirs), *reset(ours), *errata),
         cells=tuple(cells),

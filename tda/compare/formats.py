@@ -1,6 +1,6 @@
 """Comparisons as text, Markdown and CSV."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from textwrap import fill
@@ -51,6 +51,7 @@ def block(alike: Sequence[Comparison]) -> Block:
         known = list(rows)
         digits = max(cell.digits for one in known for cell in one.cells)
         mine = {cell.task: spread_out(cell.ours, cell.std, digits) for one in known for cell in one.cells}
+        mine[AVERAGE] = spread_out(*known[0].whole, digits) if known[0].whole else ""
         lines.append([f"ours, {spelled(protocol)}", *(mine.get(task, "") for task in shown)])
         for one in known:
             number = f"[{len(sources) + 1}]"
@@ -59,10 +60,8 @@ def block(alike: Sequence[Comparison]) -> Block:
             lines.append([f"{number} {one.theirs.label}", *(theirs.get(task, "") for task in shown)])
             differences = {task: marked(cell) for task, cell in cells.items()}
             lines.append(["    ours - reported", *(differences.get(task, "") for task in shown)])
-            over = [f"average {one.averaged}"] if one.averaged else []
-            sources.append(
-                f"{number} " + "; ".join([one.source, *one.caveats, *over, *([one.note] if one.note else [])])
-            )
+            said = [one.source, *one.caveats, *averaged(one), *([one.note] if one.note else [])]
+            sources.append(f"{number} " + "; ".join(said))
     incomparable = [
         f"{one.theirs.label} {spread_out(last.reported, last.reported_std, last.digits)} "
         f"({' '.join(filter(None, [last.task, one.averaged]))}): " + "; ".join((*one.unlike, one.source))
@@ -71,6 +70,14 @@ def block(alike: Sequence[Comparison]) -> Block:
         for last in one.cells[-1:]
     ]
     return Block(title, ["", *shown], lines, sources, incomparable)
+
+
+def averaged(one: Comparison) -> Iterator[str]:
+    """Yield what a reported average is over, where that is to be told, and ours over the same where it is partial."""
+    last = one.cells[-1]
+    if one.averaged:
+        apart = last.task == AVERAGE and (last.ours, last.std) != one.whole
+        yield f"average {one.averaged}" + (f", ours {spread_out(last.ours, last.std, last.digits)}" if apart else "")
 
 
 def spread_out(mean: float, std: float | None, digits: int) -> str:
