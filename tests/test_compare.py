@@ -169,6 +169,15 @@ def test_data_that_were_prepared_otherwise_are_not_comparable(tmp_path: Path) ->
         assert only(compare.compare([mine], table)).unlike == unlike
 
 
+def test_features_as_they_are_are_prepared_as_a_config_without_preparation_says(tmp_path: Path) -> None:
+    dataset = {"rows": "none", "columns": "none", "sample": None}
+    config = {"backbone": {}, "dataset": dataset, "trainer": None}
+    assert only(compare.compare([ours("A-W", 60.0, config=config)], rows(tmp_path, {}))).unlike == ()
+    config["dataset"] = dataset | {"rows": "l2"}
+    (unlike,) = only(compare.compare([ours("A-W", 60.0, config=config)], rows(tmp_path, {}))).unlike
+    assert unlike == "our data have dataset.rows=l2, its config none"
+
+
 def test_the_best_on_the_target_is_compared_with_the_best_on_the_target(tmp_path: Path) -> None:
     watched = [ours("A-W", 50.0 + seed, seed, oracle_best=58.0 + seed) for seed in range(2)]
     last, oracle = compare.compare(watched, rows(tmp_path, {}, {"protocol": "oracle", "accuracy": "58.0"}))

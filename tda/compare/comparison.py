@@ -298,8 +298,9 @@ def reprepared(ours: Measured) -> Iterator[str]:
     """Yield what our samples were prepared with other than the dataset's config, which is that of the tables, says."""
     usual = reported.configured(ours.dataset)
     for key in PREPARED:
-        if key in ours.data and ours.data[key] != usual.get(key):
-            yield f"our data have dataset.{key}={ours.data[key]}, its config {usual.get(key)}"
+        mine, told = (node.get(key) or "none" for node in (ours.data, usual))
+        if key in ours.data and mine != told:
+            yield f"our data have dataset.{key}={mine}, its config {told}"
 
 
 def reclassified(ours: Measured) -> Iterator[str]:
