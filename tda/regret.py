@@ -66,9 +66,9 @@ def candidates(records: Iterable[Record]) -> pd.DataFrame:
     """Return a row for each iterate that validators have judged, with its accuracy and their scores.
 
     Runs that differ by what chose among their iterates alone are one run: of its records, the one in which validators
-    say most. Columns: dataset, backbone, method, label
-    (with the parameters that tell settings apart), deep (a network, whose losses are cross-entropies; those of a
-    shallow method are 0 and 1), run, task, seed, step, final, accuracy (per cent), and one for each validator.
+    say most. Columns: dataset, backbone, method, label (with the parameters that tell the settings on a dataset apart),
+    deep (a network, whose losses are cross-entropies; those of a shallow method are 0 and 1), run, task, seed, step,
+    final, accuracy (per cent), and one for each validator.
     """
     judged = [record for record in records if record.scores and record.status == "ok"]
     if not judged:
@@ -80,7 +80,8 @@ def candidates(records: Iterable[Record]) -> pd.DataFrame:
     said = [sum(map(len, record.scores.values())) for record in judged]
     every = every.assign(config=runs, run=of_all_tasks, said=said)
     cells = every.sort_values("said", kind="stable").drop_duplicates(["run", "task", "seed"], keep="last").sort_index()
-    labels = row_labels(cells.drop_duplicates("run").set_index("run"))
+    firsts = cells.drop_duplicates("run").set_index("run")
+    labels = {run: label for _, own in firsts.groupby("dataset") for run, label in row_labels(own).items()}
     return pd.DataFrame(row for cell in cells.itertuples() for row in iterates(cell, labels[cell.run]))
 
 
@@ -253,12 +254,16 @@ def parts(made: pd.DataFrame, records: Sequence[Record], over: str) -> Iterator[
         yield Lines("Mean regret by method", [["Validator", *methods.columns], *regrets])
     same = same_on_every_task(records) if over == "settings" else pd.DataFrame()
     if not same.empty:
+        several = same["dataset"].nunique() > 1
         taken = [
-            [one.method, one.backbone, NAMES[one.validator], one.took, f"{one.accuracy:.1f}", f"{one.regret:.2f}"]
+            [
+                *([one.dataset] if several else []), one.method, one.backbone, NAMES[one.validator], one.took,
+                f"{one.accuracy:.1f}", f"{one.regret:.2f}",
+            ]
             for one in same.itertuples()
-        ]
-        head = ["Method", "Backbone", "Validator", "Takes", "Accuracy", "Regret"]
-        yield Lines("One setting of a method for all tasks", [head, *taken], names=4)
+        ]  # fmt: skip
+        head = [*(["Dataset"] if several else []), "Method", "Backbone", "Validator", "Takes", "Accuracy", "Regret"]
+        yield Lines("One setting of a method for all tasks", [head, *taken], names=4 + several)
 
 
 def totals(made: pd.DataFrame) -> list[list[str]]:

@@ -513,6 +513,23 @@ def test_regret_over_settings_for_each_task_and_for_all() -> None:
     assert "One setting of a method for all tasks" in regret.render(records, "settings", "text")
 
 
+def test_settings_are_told_apart_on_each_dataset_alone() -> None:
+    made = [
+        replace(one, dataset=name, config=one.config | {"dataset": {"name": name, "rows": rows}})
+        for name, rows in (("toy", "none"), ("other", "l2"))
+        for weight in (1, 2)
+        for one in [of_run([0, weight], {"dev": [0, weight]}, weight=weight)]
+    ]
+    made = [replace(one, setting=digest(one.config)) for one in made]
+    assert set(regret.candidates(made)["label"]) == {"DAN (weight=1)", "DAN (weight=2)"}
+    said = regret.render(made, "settings", "text")
+    assert [line.split()[:4] for line in said.splitlines() if "Oracle" in line and "DAN" in line] == [
+        [name, "dan", "net", "Oracle"] for name in ("other", "toy")
+    ]
+    assert "Dataset Method" in said
+    assert "Dataset" not in regret.render(made[:2], "settings", "text")
+
+
 def test_regret_over_methods_leaves_shallow_and_deep_apart() -> None:
     """The losses that validators see of shallow methods are 0 and 1, those of deep ones cross-entropies."""
     deep = [
