@@ -120,6 +120,13 @@ def test_one_method_on_one_task_is_no_reason_to_fail() -> None:
     assert "needs three methods" in statistics.text(made)
 
 
+def test_methods_that_tie_on_every_task_are_said_to() -> None:
+    (table,) = report.tables(others(coral=0, tca=0, jda=0))
+    said = statistics.text(statistics.statistics(table))
+    assert "The methods tie on every task" in said
+    assert "needs three methods" not in said
+
+
 def test_large_groups_are_named_by_their_ends() -> None:
     assert statistics.named(list("abc")) == "a, b, c"
     assert statistics.named(list("abcdefgh")) == "a to h (8 methods)"

@@ -45,7 +45,8 @@ class Statistics:
     ranks : tuple of float
         Average rank over tasks; 1 is best.
     chi2, p : float or None
-        Friedman's statistic and its p-value; None for fewer than three methods or one task.
+        Friedman's statistic and its p-value; None for fewer than three methods or one task, or where all tie on every
+        task.
     distance : float or None
         Nemenyi's critical difference of two average ranks.
     groups : tuple of tuple of str
@@ -251,7 +252,12 @@ def sentences(made: Statistics) -> list[str]:
     """Say what was tested, what came of it, and what it is worth."""
     said = ["Intervals: percentile bootstrap over the tasks. Oracle rows do not take part."]
     if made.chi2 is None or made.p is None or made.distance is None:
-        said.append("Friedman's test needs three methods with an accuracy on each of two tasks or more.")
+        enough = len(made.methods) >= 3 and made.tasks >= 2
+        said.append(
+            "The methods tie on every task, so that Friedman's test has nothing to say."
+            if enough
+            else "Friedman's test needs three methods with an accuracy on each of two tasks or more."
+        )
     else:
         verdict = "the methods differ" if made.p < ALPHA else "no difference is shown"
         said.append(
