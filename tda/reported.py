@@ -118,6 +118,13 @@ class Elsewhere(NamedTuple):
     networks: dict[str, str]
 
 
+class Training(NamedTuple):
+    """The settings of a trainer, and those of a method that is trained with it."""
+
+    trainer: dict[str, Any]
+    method: dict[str, Any]
+
+
 def load(folder: Path | None = None) -> pd.DataFrame:
     """Read and check every ``*.csv`` of a folder of reported accuracies.
 
@@ -243,16 +250,39 @@ def configured(dataset: str) -> dict[str, Any]:
 @cache
 def configured_method(dataset: str, method: str) -> dict[str, Any]:
     """Return a method's config as it is written, with what is written for the dataset; empty for one of the user's."""
-    if method not in _stems("method"):
-        return {}
-    tuned = packaged_folder("conf") / "tuned" / dataset / f"{method}.yaml"
-    return _written("method", method) | (_written(f"tuned/{dataset}", method) if tuned.is_file() else {})
+    own = _known("method", method)
+    return own and own | _known(f"tuned/{dataset}", method)
+
+
+@cache
+def configured_trainings(dataset: str, method: str) -> dict[str, Training]:
+    """Return, by the trainer's name, how the configs as they are written have a method trained on a dataset."""
+    made = {}
+    for name in sorted(_stems("trainer")):
+        tuned = _known(f"tuned/trainer/{name}", method)
+        parts = tuned if tuned.keys() <= set(Training._fields) else {"method": tuned}
+        made[name] = Training(
+            _written("kind", "trainer") | _written("trainer", name) | parts.get("trainer", {}),
+            configured_method(dataset, method) | parts.get("method", {}),
+        )
+    return made
+
+
+@cache
+def configured_backbone(name: str) -> dict[str, Any]:
+    """Return a backbone's config as it is written; empty for one of the user's."""
+    return _known("backbone", name)
 
 
 @cache
 def usual_classifier() -> dict[str, Any]:
     """Return the config of what classifies after an alignment where nothing else is asked for."""
     return _written("classifier", "one_nn")
+
+
+def _known(group: str, name: str) -> dict[str, Any]:
+    """Return what a config says, nothing where there is none of that name."""
+    return _written(group, name) if name in _stems(group) else {}
 
 
 def _written(group: str, name: str) -> dict[str, Any]:

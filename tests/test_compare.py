@@ -21,6 +21,7 @@ from tests.test_reported import ROW, write
 from tests.test_store import record
 
 FROZEN = {"backbone": {"frozen": True}, "trainer": {"steps": 10}}
+RESNET = ("backbone=resnet50", "backbone.weights=none")
 TRAINED = {"backbone": {"frozen": False}, "trainer": {"steps": 10}}
 
 
@@ -69,6 +70,48 @@ def test_another_classifier_is_not_compared_and_other_parameters_are_told() -> N
         assert all(one.unlike == (f"our classifier is {said}",) for one in made)
     for one in run_with("method=tca", "method.dim=5"):
         assert "our method.dim=5, its config 100" in one.caveats
+
+
+def trained_with(*overrides: str, dataset: str = "office31", task: str = "A-W") -> list[str]:
+    """Return what is told of a deep method's settings beside the reported numbers, once each."""
+    said: list[str] = []
+    for cell in Sweep([f"dataset={dataset}", f"task={task}", *overrides]).cells:
+        network = str(cell.config.backbone.name)
+        mine = ours(task, 50.0, dataset=dataset, method=cell.address[1], backbone=network, config=identity(cell.config))
+        one, *_ = compare.compare([mine])
+        said += [text for text in (*one.unlike, *one.caveats) if text.startswith("our ")]
+    return said
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["method=dann", "method.weight=0.5"], ["our method.weight=0.5, its config 1.0"]),
+        (["method=dann", "trainer.steps=500"], ["our trainer.steps=500, its config (fair) 2000"]),
+        (["method=dann", "trainer=tllib"], []),
+        (["method=dann", "trainer=tllib", "method.gamma=10"], ["our method.gamma=10, its config 20"]),
+        (["method=dann", "backbone.views=flip"], ["our backbone.views=flip, its config centre"]),
+        (["method=dann", "backbone.bottleneck=null"], ["our backbone.bottleneck=none, its config 256"]),
+        (["method=dann", "dataset.resize=squash"], ["our dataset.resize=squash, its config shorter"]),
+        (["method=coral", "backbone.views=flip"], ["our backbone.views=flip, its config centre"]),
+    ],
+)
+def test_settings_of_a_network_that_are_not_its_config_s_are_told(typed: list[str], said: list[str]) -> None:
+    assert trained_with(*typed, *RESNET) == said
+
+
+def test_digits_that_were_split_anew_are_told() -> None:
+    said = trained_with("method=dann", "dataset.resplit={U: 7438}", dataset="mnist_usps", task="M-U")
+    assert said == ["our dataset.resplit={'U': 7438}, its config none"]
+
+
+@pytest.mark.parametrize("trainer", ["fair", "deepda", "tllib"])
+def test_no_deep_method_differs_from_its_own_configuration(trainer: str) -> None:
+    known = set(reported.load().query("dataset == 'office31'")["method"])
+    tuned = {path.stem for path in (folder("conf") / "tuned" / "trainer" / trainer).glob("*.yaml")}
+    written = {name: (folder("conf") / "method" / f"{name}.yaml").read_text() for name in tuned or names("method")}
+    deep = [name for name, text in written.items() if "/kind/deep" in text and name in known]
+    assert trained_with("method=" + ",".join(deep), f"trainer={trainer}", *RESNET) == []
 
 
 def test_a_parameter_that_ours_does_not_have_yet_is_told() -> None:

@@ -10,13 +10,15 @@ import pandas as pd
 from tda import reported
 from tda.report.table import AVERAGE as MEAN
 from tda.report.table import accuracies, first_of_each, frame, row_labels
-from tda.reported import AVERAGE, Printed, Table
+from tda.reported import AVERAGE, Printed, Table, Training
 from tda.store import Record
 from tda.task import GIVEN
 
 SPREADS = 2.0
 FIXED = ("given", "pixels")
 PREPARED = ("rows", "columns", "sample")
+RESHAPED = ("resplit", "size", "resize")
+UNTOLD = ("label", "run", "cache", "weights", "frozen", "watch_every")  # told elsewhere, or no part of what is made
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ class Measured:
     ----------
     dataset, method : str
         Names of their configs.
-    data, made_with : dict
-        The dataset's configuration; the method's, of a shallow one.
+    config : dict
+        The configuration of one of its records.
     side : Side
     accuracies : dict of str to ndarray
         Per cent by task, a place for each seed; NaN where a seed lacks the task.
@@ -132,8 +134,7 @@ class Measured:
 
     dataset: str
     method: str
-    data: Mapping[str, Any]
-    made_with: Mapping[str, Any]
+    config: Mapping[str, Any]
     side: Side
     accuracies: Mapping[str, np.ndarray]
     scored: Mapping[str, int]
@@ -225,10 +226,7 @@ def measured(records: Iterable[Record]) -> Iterator[dict[str, Measured]]:
                 if known:
                     reads = protocol != "last" and "oracle" in (protocol, first["protocol"])
                     side = Side(labels[name], features(first), protocol, runs, reads)
-                    config = first["config"]
-                    data = config.get("dataset") or {}
-                    made_with = {} if config.get("trainer") else config.get("method") or {}
-                    one = Measured(str(dataset), first["method"], data, made_with, side, known, scored)
+                    one = Measured(str(dataset), first["method"], first["config"], side, known, scored)
                     protocols.setdefault(protocol, one)
             if protocols:
                 yield protocols
@@ -297,32 +295,72 @@ def unlikeness(ours: Side, theirs: Side, differs: str) -> Iterator[str]:
 def reprepared(ours: Measured) -> Iterator[str]:
     """Yield what our samples were prepared with other than the dataset's config, which is that of the tables, says."""
     usual = reported.configured(ours.dataset)
-    for key in PREPARED:
-        mine, told = (node.get(key) or "none" for node in (ours.data, usual))
-        if key in ours.data and mine != told:
-            yield f"our data have dataset.{key}={mine}, its config {told}"
+    for key, mine, told in differing(ours.config.get("dataset"), {key: usual.get(key) for key in PREPARED}):
+        yield f"our data have dataset.{key}={mine}, its config {told}"
 
 
 def reclassified(ours: Measured) -> Iterator[str]:
     """Yield the classifier that follows our alignment, where it is not 1-NN as the method's config leaves it to be."""
     left_open = reported.configured_method(ours.dataset, ours.method).get("classifier") == "${classifier}"
-    classifier = ours.made_with.get("classifier")
+    classifier = (ours.config.get("method") or {}).get("classifier")
     if left_open and classifier and classifier != reported.usual_classifier():
-        told = ", ".join(f"{key}={value}" for key, value in classifier.items() if key != "_target_")
-        yield f"our classifier is {classifier['_target_'].rpartition('.')[2]} ({told})"
+        yield f"our classifier is {in_words(classifier)}"
 
 
 def reset(ours: Measured) -> Iterator[str]:
-    """Yield the parameters of our method that are not as its config has them for this dataset."""
-    if not ours.made_with:
-        return
-    for key, usual in reported.configured_method(ours.dataset, ours.method).items():
-        if key == "label" or isinstance(usual, dict) or "${" in str(usual):
-            continue
-        if key not in ours.made_with:
+    """Yield what of our data, network, training and method is not as its config has it.
+
+    A record does not name its trainer's config: it is taken to be the one that training differs least from.
+    """
+    data, config = reported.configured(ours.dataset), ours.config
+    backbone, trainer, method = (config.get(part) or {} for part in ("backbone", "trainer", "method"))
+    network = {} if backbone.get("_target_") == GIVEN else reported.configured_backbone(backbone.get("name", ""))
+    name, written = "", Training({}, reported.configured_method(ours.dataset, ours.method))
+    if trainer:
+        trainings = reported.configured_trainings(ours.dataset, ours.method)
+        name, written = min(trainings.items(), key=lambda one: distance(Training(trainer, method), one[1]))
+    for part, mine, usual, named in (
+        ("dataset", config.get("dataset"), {key: data.get(key) for key in RESHAPED}, ""),
+        ("backbone", backbone, network, ""),
+        ("trainer", trainer, written.trainer, f" ({name})"),
+        ("method", method, written.method, ""),
+    ):
+        for key, here, there in differing(mine, usual):
+            yield f"our {part}.{key}={here}, its config{named} {there}"
+    for key in said(written.method) if method else ():
+        if key not in method:
             yield f"our method has no {key}: it is of an earlier version"
-        elif ours.made_with[key] != usual:
-            yield f"our method.{key}={ours.made_with[key]}, its config {usual}"
+
+
+def distance(ours: Training, usual: Training) -> int:
+    """Return the number of settings that training has otherwise than configs say."""
+    return sum(len(list(differing(*pair))) for pair in zip(ours, usual, strict=True))
+
+
+def differing(ours: Mapping[str, Any] | None, usual: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each setting that ours has otherwise than a written config says, with both values in words.
+
+    Examples
+    --------
+    >>> list(differing({"steps": 9, "seed": 1, "rows": None}, {"steps": 5, "seed": "${seed}", "rows": "none"}))
+    [('steps', 9, 5)]
+    """
+    for key, value in said(usual).items():
+        if ours and key in ours and in_words(ours[key]) != in_words(value):
+            yield key, in_words(ours[key]), in_words(value)
+
+
+def said(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a written config says itself, and that are told."""
+    return {key: value for key, value in config.items() if key not in UNTOLD and "${" not in str(value)}
+
+
+def in_words(value: Any) -> Any:
+    """Return a setting as it is told: of a part of its own the class and what it is given."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        told = ", ".join(f"{key}={given}" for key, given in value.items() if key != "_target_")
+        return f"{value['_target_'].rpartition('.')[2]} ({told})"
+    return "none" if value is None else value
 
 
 def described(features: str) -> str:
