@@ -28,8 +28,8 @@ def write_npy(path: Path) -> None:
     np.save(path.with_name("labels.npy"), Y)
 
 
-def write_csv(path: Path, header: str = "") -> None:
-    np.savetxt(path, np.column_stack([X, Y]), delimiter=",", header=header, comments="", fmt="%.17g")
+def write_csv(path: Path, header: str = "", fmt: str = "%.17g") -> None:
+    np.savetxt(path, np.column_stack([X, Y]), delimiter=",", header=header, comments="", fmt=fmt)
 
 
 WRITERS: dict[str, Any] = {
@@ -40,6 +40,9 @@ WRITERS: dict[str, Any] = {
     "x.npy#labels.npy": write_npy,
     "plain.csv": write_csv,
     "named.csv": lambda path: write_csv(path, "a,b,c,d,label"),
+    "counted.csv": lambda path: write_csv(path, "0,1,2,3,4", "%.17f"),
+    "counted_from_one.csv": lambda path: write_csv(path, "1,2,3,4,5", "%.17f"),
+    "coordinates.csv": lambda path: write_csv(path, "x,y,z,t,kind"),
     "blank.csv": lambda path: write_csv(path, "\na,b,c,d,label"),
     "numbered.csv": lambda path: write_csv(path, "0,1,2,3,label"),
     "quoted.csv": lambda path: path.write_text(
@@ -68,6 +71,40 @@ def test_every_format_is_read(tmp_path: Path, place: str) -> None:
     assert domain.y.tolist() == [0, 1, 2, 0, 1, 2, 2]
     assert domain.y.dtype == np.int64
     assert domain.fingerprint
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_long_first_line_that_counts_is_no_sample_of_whole_numbers(tmp_path: Path, start: int) -> None:
+    table = np.random.default_rng(0).integers(0, 17, (5, 65))
+    names = ",".join(map(str, range(start, start + 65)))
+    np.savetxt(tmp_path / "a.csv", table, delimiter=",", header=names, comments="", fmt="%d")
+    found = read(tmp_path, "a.csv")
+    np.testing.assert_array_equal(found.x, table[:, :-1])
+    assert found.y.tolist() == table[:, -1].tolist()
+
+
+def test_whole_numbers_that_begin_as_a_count_are_a_sample(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("0,1,3\n3,5,1\n")
+    assert read(tmp_path, "a.csv").x.tolist() == [[0, 1], [3, 5]]
+
+
+@pytest.mark.parametrize("start", [0, 1, 30])
+@pytest.mark.parametrize("header", ["", "Unnamed: 0,a,b,c,d,label\n"])
+def test_an_index_among_the_features_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, start: int, header: str
+) -> None:
+    lines = (f"{start + i},{','.join(map(str, x))},{y}\n" for i, (x, y) in enumerate(zip(X, Y, strict=True)))
+    (tmp_path / "a.csv").write_text(header + "".join(lines))
+    assert [read(tmp_path, "a.csv").x.shape for _ in range(2)] == [(7, 5), (7, 5)]
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert "a.csv: the first column counts the lines, and is taken as a feature; an index is no feature" in told
+
+
+def test_nothing_is_told_of_features_that_do_not_count(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for text in ("3,0.5,0\n4,0.1,1\n6,0.2,1\n", "0,7,1\n1,5,0\n"):
+        (tmp_path / "a.csv").write_text(text)
+        read(tmp_path, "a.csv")
+    assert not caplog.records
 
 
 def test_other_labels_in_a_file_of_their_own_are_other_data(tmp_path: Path) -> None:
@@ -193,6 +230,12 @@ def with_pickle(path: Path) -> None:
         ("a.csv", lambda path: path.write_text("1,2,1e19\n3,4,1\n"), r"whole numbers as labels .*, given 1e\+19"),
         ("a.csv", lambda path: path.write_text(",0,1,2\n0,1,2,0\n"), r"line 1, column 1: '' is not a number; an index .*index=False"),
         ("a.csv", lambda path: path.write_text("Class,a,b\n0,1,2\n"), "the label, and that is 'b'; move 'Class' there"),
+        ("a.csv", lambda path: path.write_text("y,a,b\n0,1,2\n"), "the label, and that is 'b'; move 'y' there"),
+        ("a.csv", lambda path: path.write_text("target,a,b\n0,1,2\n"), "the label, and that is 'b'; move 'target' there"),
+        ("a.csv", lambda path: path.write_text("x,y,target,b\n0,1,2,3\n"), "that is 'b'; move 'target' there"),
+        ("a.csv", lambda path: path.write_text("0,1,2\n3,5,1\n"), "first line, 0,1,2, may be a sample or the .*header=False"),
+        ("a.csv", lambda path: path.write_text("1,2\n-0.5,1\n"), "first line, 1,2, may be a sample or the columns' numbers"),
+        ("a.csv", lambda path: path.write_text("0,1\n"), "first line, 0,1, may be a sample or the columns' numbers"),
         ("a.csv", lambda path: path.write_text("1,2,cat\n3,4,dog\n"), "line 1, column 3: 'cat' .*last column is the label, a whole"),
         ("a.csv", lambda path: path.write_text("a;b;c\n1;2;0\n"), "line 2, column 1: '1;2;0' .*separate the cells by commas"),
         ("a.csv", lambda path: path.write_text("1\t2\t0\n3\t4\t1\n"), "separate the cells by commas"),

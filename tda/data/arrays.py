@@ -2,11 +2,12 @@
 
 import csv
 import hashlib
+import logging
 import struct
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from tokenize import TokenError
 from typing import Literal, NamedTuple
@@ -22,13 +23,16 @@ from tda.data.matlab import read_v5
 from tda.errors import UsageError, unknown
 from tda.task import Domain
 
+log = logging.getLogger(__name__)
+
 Arrays = Mapping[str, np.ndarray]
 UNREADABLE = (  # what the libraries below raise on a damaged file
     OSError, ValueError, LookupError, TypeError, EOFError, SyntaxError, RuntimeError, MemoryError, BadZipFile,
     SafetensorError, TokenError, zlib.error, struct.error, csv.Error,
 )  # fmt: skip
-LABEL_NAMES = {"label", "labels", "class"}  # of a column that can only be the labels, in small letters
+LABEL_NAMES = {"label", "labels", "class", "target", "y"}  # of a column that can only be the labels, in small letters
 INDEX = "an index is no feature; leave it out where the file is written (to_csv(index=False), row.names=FALSE)"
+COUNTED = 10  # cells from which a first line 0,1,2,... is no sample, even among whole numbers
 GREATEST = 2**53  # from which a number with a point is no exact whole number
 NUMBER = "number the classes, and name them in dataset.classes"
 
@@ -39,7 +43,7 @@ class Features(Dataset):
     A file is MATLAB (v5 or v7.3), ``.npz`` or ``.safetensors`` with a matrix of features, samples in rows or in
     columns, and a vector of labels, whole numbers, found by their shapes or named after a ``#``: ``both.mat#Xs,Ys``.
     ``.csv`` has a sample in each line, the label last; a first line without any number, or without one in the place of
-    the label only, names the columns. ``.npy`` files come in two: ``features.npy#labels.npy``.
+    the label only, or that counts 0,1,2,... names the columns. ``.npy`` files come in two: ``features.npy#labels.npy``.
 
     Parameters
     ----------
@@ -286,18 +290,43 @@ def read_csv(path: Path, _: Path) -> Arrays:
         raise ValueError(fault(path, blank + header) or cause(error)) from error
     if table.shape[1] < 2:
         raise ValueError("expected features and a label in each line, separated by commas, given one cell")
+    if len(table) > 2 and (np.diff(table[:, 0]) == 1).all():
+        tell_of_index(path)
     return {"features": table[:, :-1], "labels": table[:, -1]}
 
 
+@cache
+def tell_of_index(path: Path) -> None:
+    """Say once in a process that the first feature of a file only counts its lines."""
+    log.warning("%s: the first column counts the lines, and is taken as a feature; %s", path, INDEX)
+
+
 def is_header(first: list[str], second: list[str]) -> bool:
-    """Return whether the first line names the columns: it has no number, or none where the second has the label.
+    """Return whether the first line names the columns.
+
+    It does if it has no number, or none where the second has the label, or counts the columns from 0 or 1.
+
+    Raises
+    ------
+    ValueError
+        It counts, and may be a sample as well: it is short, and there are whole numbers in the second, too.
 
     Examples
     --------
-    >>> is_header(["0", "kind"], ["3", "1"]), is_header(["NA", "1"], ["3", "1"])
-    (True, False)
+    >>> is_header(["0", "kind"], ["3", "1"]), is_header(["0", "1"], ["3.5", "1.0"]), is_header(["NA", "1"], ["3", "1"])
+    (True, True, False)
     """
-    return not any(map(is_number, first)) or (not is_number(first[-1]) and is_number(second[-1] if second else ""))
+    if not any(map(is_number, first)) or (not is_number(first[-1]) and is_number(second[-1] if second else "")):
+        return True
+    numbers = [str(number) for number in range(len(first) + 1)]
+    if len(first) < 2 or [cell.strip() for cell in first] not in (numbers[:-1], numbers[1:]):
+        return False
+    if len(first) < COUNTED and any(cell.strip().lstrip("+-").isdecimal() for cell in second or first):
+        raise ValueError(
+            f"its first line, {','.join(first)}, may be a sample or the columns' numbers; put a line of names "
+            "(f0,...,label) before a sample, and in place of numbers, or leave these out (to_csv(header=False))"
+        )
+    return True
 
 
 def check_header(names: list[str], cells: int) -> None:
@@ -310,7 +339,8 @@ def check_header(names: list[str], cells: int) -> None:
     if len(names) != cells:
         raise ValueError(f"its first line names {len(names)} columns, and the next has {cells} cells; give as many")
     *others, last = (name.strip() for name in names)
-    label = next((name for name in others if name.lower() in LABEL_NAMES), None)
+    taken = LABEL_NAMES - ({"y"} if "x" in map(str.lower, others) else set())  # beside x, y is a coordinate
+    label = next((name for name in others if name.lower() in taken), None)
     if label is not None and last.lower() not in LABEL_NAMES:
         raise ValueError(f"the last column is the label, and that is {last!r}; move {label!r} there, or rename it")
 
