@@ -256,7 +256,10 @@ class Stores(Store):
 
 
 def mixed(records: Iterable[Record]) -> list[str]:
-    """Say of each domain that changed between the runs of `records` how many were made of what it was before."""
+    """Say of each domain that was not the same in all runs of `records` how many were made of another than the newest.
+
+    A copy of images counts as another where the times of its files differ.
+    """
     runs: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for record in (record for record in records if record.data):
         read_as = digest(record.config.get("dataset"))  # a size of images, say, which a fingerprint depends on
@@ -268,9 +271,10 @@ def mixed(records: Iterable[Record]) -> list[str]:
         *older, _ = sorted(made.values(), key=max)
         if older:
             said.append(
-                f"{dataset} {domain} has changed between runs: {sum(map(len, older))} of "
-                f"{sum(map(len, made.values()))} records were made of other files (up to {max(map(max, older))}); "
-                "to compare like with like, delete those and run the same command again"
+                f"{dataset} {domain} was not the same in all runs: {sum(map(len, older))} of "
+                f"{sum(map(len, made.values()))} records were made of other files, or of files with other times (up to "
+                f"{max(map(max, older))}); if they are copies of one dataset, leave all as it is; if what they hold "
+                "has changed, delete those records and run the same command again"
             )
     return said
 

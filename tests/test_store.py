@@ -72,14 +72,15 @@ def test_what_is_set_aside_replaces_nothing(tmp_path: Path) -> None:
     assert [path.read_text() for path in sorted((tmp_path / "set-aside").rglob("*.json"))] == ["one", "two"]
 
 
-def test_records_of_data_that_changed_are_counted() -> None:
+def test_records_of_other_data_are_counted_and_a_copy_is_no_reason_to_delete_them() -> None:
     config = {"dataset": {"size": 256}}
     one, two = (
         record(config=config, data={"O": o, "P": "p"}, created=f"2026-01-0{day}") for day, o in ((1, "a"), (2, "b"))
     )
     (said,) = mixed([one, two, two])
     assert said.startswith(
-        "digits O has changed between runs: 1 of 3 records were made of other files (up to 2026-01-01)"
+        "digits O was not the same in all runs: 1 of 3 records were made of other files, or of files with other times "
+        "(up to 2026-01-01); if they are copies of one dataset, leave all as it is; if what they hold has changed, delete"
     )
     assert mixed([two, two]) == []
     assert mixed([one, record(config={"dataset": {"size": 32}}, data={"O": "c"})]) == []
