@@ -129,6 +129,15 @@ def test_text_beside_a_vector_of_numbers_is_passed_over(tmp_path: Path) -> None:
     assert read(tmp_path, "a.npz").y.tolist() == Y.tolist()
 
 
+def test_a_name_that_tasks_cannot_hold_is_answered_by_a_mapping_that_works(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a-1.npz", x=X, y=Y)
+    with pytest.raises(
+        UsageError, match=r"dataset\.domains=\{A: \"PLACE\", \.\.\.\}'.*its file, with .*\(\"a-1\.npz\", say"
+    ):
+        dataset(tmp_path, "", domains={"a-1": "a-1.npz"})
+    assert len(dataset(tmp_path, "a-1.npz").domain("A").x) == 7
+
+
 def test_labels_are_those_of_all_domains_together(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=X[:3], y=[5, 9, 9])
     np.savez(tmp_path / "b.npz", x=X[:2], y=[9, 7])

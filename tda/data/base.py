@@ -24,7 +24,8 @@ def check_domain(name: str) -> None:
     if not PLAIN.fullmatch(name):
         raise UsageError(
             f"{name!r} names a domain; expected letters a to z, digits, spaces and . _ + (tasks are made of it); "
-            f"name it yourself: 'dataset.domains={{A: \"{name}\", ...}}'"
+            "name it yourself: 'dataset.domains={A: \"PLACE\", ...}', where PLACE is its folder, or its file, with the "
+            f'ending ("{name}.npz", say)'
         )
 
 
