@@ -110,6 +110,30 @@ def test_list_files_name_images_and_labels(tree: Path) -> None:
         dataset(tree, lists=lists, domains=lists).domain("W")
 
 
+def test_list_files_may_be_separated_by_tabs_and_names_hold_spaces(tree: Path) -> None:
+    paint(tree / "webcam" / "file cabinet" / "a b.png")
+    (tree / "a.txt").write_text("amazon/images/bike/1.png\t0 \r\nwebcam/file cabinet/a b.png\tfile cabinet\r\n")
+    (tree / "w.txt").write_text("webcam/file cabinet/a b.png 1\nwebcam/bike/0.png 0\n")
+    lists = {"A": "a.txt", "W": "w.txt"}
+    made = dataset(tree, lists=lists, domains=lists, classes=["bike", "file cabinet"])
+    assert made.domain("A").y.tolist() == [0, 1]
+    assert made.domain("W").y.tolist() == [1, 0]
+
+
+def test_images_listed_twice_are_told_once_and_those_of_two_lists_are_not(
+    tree: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = ["webcam/bike/0.png 0", "webcam/mug/0.png 1", "webcam/mug/1.png 1"]
+    (tree / "a.txt").write_text("\n".join(images))
+    (tree / "w.txt").write_text("\n".join(images + images[1:]))
+    lists = {"A": "a.txt", "W": "w.txt"}
+    for _ in range(2):
+        task = dataset(tree, lists=lists, domains=lists).task("A-W")
+    assert (len(task.source.y), len(task.target.y)) == (3, 5)
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert "w.txt names 2 of its images more than once, 'webcam/mug/0.png' the first of them" in told
+
+
 @pytest.mark.parametrize("size", [(64, 64), (300, 300), (257, 431), (431, 257), (50, 40)])
 def test_images_are_resized_as_torchvision_does(tmp_path: Path, size: tuple[int, int]) -> None:
     path = paint(tmp_path / "image.png", size)

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import logging
 import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from math import prod
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -21,6 +22,8 @@ from tda.data.base import Dataset, cause
 from tda.devices import available_cores
 from tda.errors import UsageError, unknown
 from tda.task import Domain
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".gif"))
 LAYOUT = 1  # raised when a change below alters a pixel: old caches are not read
@@ -62,8 +65,9 @@ class ImageFolder(Dataset):
         Published number of images of each domain, or of each class of each domain: ``{A: 2817}`` or
         ``{A: {bike: 82}}``. Other numbers are refused; None accepts what is there.
     lists : mapping of str to str, optional
-        Short name -> list file below `root` with a line ``path label`` for each image of that domain; a label is the
-        index of a class, or its name.
+        Short name -> list file below `root` with a line ``path label`` for each image of that domain, parted by its
+        last tab or, without any, its last space; a label is the index of a class, or its name. An image that stands
+        there twice counts twice, and is told.
     size : int
         Side of the kept images in pixels.
     resize : {"shorter", "squash"}
@@ -213,7 +217,7 @@ class ImageFolder(Dataset):
         found = []
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                image, _, label = line.strip().rpartition(" ")
+                image, _, label = line.strip().rpartition("\t" if "\t" in line.strip() else " ")
                 if not image:
                     raise UsageError(f"{path}, line {number}: expected `path label`, given {line.strip()!r}")
                 if self.named_classes is not None and label.isdecimal() and int(label) < len(self.named_classes):
@@ -231,6 +235,8 @@ class ImageFolder(Dataset):
                 found.append(Listed(file, label))
         if not found:
             raise UsageError(f"{path} lists no images; expected a line `path label` for each")
+        if twice := [file for file, times in Counter(listed.path for listed in found).items() if times > 1]:
+            tell_of_twice(path, len(twice), self._short(twice[0]))
         return found
 
     def _short(self, path: Path) -> str:
@@ -262,6 +268,15 @@ class ImageFolder(Dataset):
             if self.corrupt == "strict":
                 raise UsageError(f"{path} is not a readable image; mend it, or set dataset.corrupt=skip") from None
             return None
+
+
+@cache
+def tell_of_twice(path: Path, images: int, first: str) -> None:
+    """Say once in a process that a list file names images more than once; they are taken as often all the same."""
+    log.warning(
+        "%s names %d of its images more than once, %r the first of them, and each counts as often; expected a line for "
+        "each image: leave the others out", path, images, first
+    )  # fmt: skip
 
 
 class UnreadableImageError(ValueError):
