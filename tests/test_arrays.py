@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from scipy.io import savemat
+from scipy.sparse import csc_array
 
 from tda.data.arrays import Features, read, scaled
 from tda.errors import UsageError
@@ -262,7 +263,16 @@ def with_pickle(path: Path) -> None:
         ("a.npz#x,y", lambda path: np.savez(path, x=X.astype(str), y=Y), "expected numbers as features, given 0.12"),
         ("a.npz", lambda path: np.savez(path, x=np.where(X[2, 3] == X, np.nan, X).T, y=Y), "feature 4 of sample 3, counted from 1, is nan"),
         ("a.npz", lambda path: np.savez(path, x=X, y=Y[:-1]), r"6 labels do not fit features of shape \(7, 4\)"),
-        ("a.npz", lambda path: np.savez(path, x=X, z=X, y=Y), r"expected one matrix and one vector, found x \(7, 4\)"),
+        ("a.npz", lambda path: np.savez(path, x=X, z=X, y=Y), r"one matrix of features and one vector of labels, found x \(7, 4\), .*; name the two: a\.npz#KEY,KEY$"),
+        ("a.npz", lambda path: np.savez(path, x=X, y=np.eye(4)[Y]), r"found x \(7, 4\), y \(7, 4\); y is one-hot: save the number of each sample's class"),
+        ("a.npz", lambda path: np.savez(path, x=X.T, y=np.eye(4)[Y].T), "; y is one-hot: save the number"),
+        ("a.npz#x,y", lambda path: np.savez(path, x=X, y=np.eye(4)[Y]), r"one label for each sample, found an array of shape \(7, 4\); save the number"),
+        ("a.npz#x,y", lambda path: np.savez(path, x=X, y=X), r"one label for each sample, found an array of shape \(7, 4\); save a vector$"),
+        ("a.npz", lambda path: np.savez(path, x=X.reshape(7, 2, 2), y=Y), r"found x \(7, 2, 2\), y \(7,\); flatten each sample of x to a row$"),
+        ("a.mat", lambda path: savemat(path, {"x": X, "y": np.array([*"catdogs"], dtype=object)}), r"found x \(7, 4\); text, cells, .* are not read: .*; number the classes"),
+        ("a.mat", lambda path: savemat(path, {"x": X, "y": [*"catdogs"]}), r"found x \(7, 4\); text, cells, structures, complex"),
+        ("a.mat", lambda path: savemat(path, {"x": csc_array(X), "y": Y[:, None]}), r"found y \(7, 1\); .*sparse arrays are not read: save real"),
+        ("a.npz", lambda path: np.savez(path, w=X.reshape(7, 2, 2), x=X, z=X, y=Y), "; name the two"),
         ("a.npz#x,q", lambda path: np.savez(path, x=X, y=Y), "'q' is not a key of a.npz"),
         ("a.npz#x,y,z", lambda path: np.savez(path, x=X, y=Y, z=Y), "expected two keys"),
     ],

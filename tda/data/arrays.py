@@ -34,6 +34,7 @@ LABEL_NAMES = {"label", "labels", "class", "target", "y"}  # of a column that ca
 INDEX = "an index is no feature; leave it out where the file is written (to_csv(index=False), row.names=FALSE)"
 COUNTED = 10  # cells from which a first line 0,1,2,... is no sample, even among whole numbers
 GREATEST = 2**53  # from which a number with a point is no exact whole number
+ARGMAX = "save the number of each sample's class in its place, its argmax"
 NUMBER = "number the classes, and name them in dataset.classes"
 
 
@@ -208,11 +209,26 @@ def chosen(arrays: Arrays, keys: str, path: Path) -> tuple[np.ndarray, np.ndarra
     vectors = [key for key in vectors if key not in matrices] or [key for key, a in known.items() if is_text(a)]
     if len(vectors) != 1 or len(matrices) != 1:
         shapes = ", ".join(f"{key} {a.shape}" for key, a in numeric.items()) or "no numbers"
-        raise UsageError(
-            f"{path}: expected one matrix and one vector, found {shapes}, complex and sparse ones aside, which are not "
-            f"read; save those as real and full, or name the others: {path.name}#KEY,KEY"
-        )
+        todo = remedy(numeric, coded=not vectors) or f"name the two: {path.name}#KEY,KEY"
+        raise UsageError(f"{path}: expected one matrix of features and one vector of labels, found {shapes}; {todo}")
     return known[matrices[0]], known[vectors[0]]
+
+
+def remedy(numeric: Arrays, *, coded: bool) -> str:
+    """Return what to do about arrays of which none is the features or none the labels, which may be `coded` one-hot."""
+    for key, array in numeric.items():
+        if array.ndim > 2 and len(numeric) == 2:
+            return f"flatten each sample of {key} to a row"
+        if coded and is_one_hot(array):
+            return f"{key} is one-hot: {ARGMAX}"
+    if len(numeric) < 2:
+        return f"text, cells, structures, complex and sparse arrays are not read: save real and full numbers; {NUMBER}"
+    return ""
+
+
+def is_one_hot(array: np.ndarray) -> bool:
+    """Return whether each row, or each column, of a matrix has a single 1 and otherwise zeros."""
+    return bool(np.isin(array, (0, 1)).all()) and any((array.sum(axis=axis) == 1).all() for axis in range(array.ndim))
 
 
 def is_text(array: np.ndarray) -> bool:
@@ -222,6 +238,9 @@ def is_text(array: np.ndarray) -> bool:
 
 def samples(x: np.ndarray, y: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return features (n, d), samples in rows, and integer labels (n,)."""
+    if y.ndim > 1 and y.size != max(y.shape):
+        todo = ARGMAX if y.ndim == 2 and is_one_hot(y) else "save a vector"
+        raise UsageError(f"{path}: expected one label for each sample, found an array of shape {y.shape}; {todo}")
     y = np.ravel(y)
     if x.ndim != 2 or len(y) not in x.shape:
         raise UsageError(f"{path}: {len(y)} labels do not fit features of shape {x.shape}")
