@@ -58,7 +58,7 @@ WRITERS: dict[str, Any] = {
 
 def dataset(root: Path, place: str, **changes: Any) -> Features:
     settings: dict[str, Any] = {
-        "name": "toy", "root": str(root), "domains": {"A": place, "B": place}, "tasks": "A-B,B-A",
+        "name": "toy", "root": str(root), "domains": {"A": place}, "tasks": "A-B,B-A",
         "classes": None, "counts": None, "rows": "none", "columns": "none",
     }  # fmt: skip
     return Features(**(settings | changes))
@@ -206,6 +206,25 @@ def test_other_numbers_than_published_are_refused(tmp_path: Path) -> None:
     assert len(dataset(tmp_path, "a.npz", counts={"A": 7}).domain("A").x) == 7
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ["bike", "mug", "bike"]}, r"toy: 'bike' stands twice in dataset\.classes; expected each once"),
+        ({"domains": {"A": "a.npz", "B": "a.npz"}}, r"toy: 'a\.npz' stands twice in dataset\.domains; expected each"),
+    ],
+)
+def test_what_stands_twice_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    np.savez(tmp_path / "a.npz", x=X, y=Y)
+    with pytest.raises(UsageError, match=message):
+        dataset(tmp_path, "a.npz", **changes)
+
+
+def test_labels_in_a_file_with_a_comma_in_its_name_are_read(tmp_path: Path) -> None:
+    write_npy(tmp_path / "x.npy")
+    (tmp_path / "labels.npy").rename(tmp_path / "y,1.npy")
+    assert read(tmp_path, "x.npy#y,1.npy").y.tolist() == Y.tolist()
+
+
 def test_domains_of_other_features_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=X, y=Y)
     np.savez(tmp_path / "b.npz", x=X[:, :3], y=Y)
@@ -274,6 +293,8 @@ def with_pickle(path: Path) -> None:
         ("a.mat", lambda path: savemat(path, {"x": csc_array(X), "y": Y[:, None]}), r"found y \(7, 1\); .*sparse arrays are not read: save real"),
         ("a.npz", lambda path: np.savez(path, w=X.reshape(7, 2, 2), x=X, z=X, y=Y), "; name the two"),
         ("a.npz#x,q", lambda path: np.savez(path, x=X, y=Y), "'q' is not a key of a.npz"),
+        ("a.npz#x", lambda path: np.savez(path, x=X, y=Y), "a.npz#x: expected two keys, #FEATURES,LABELS; given 1"),
+        ("a.csv#x", lambda path: path.write_text("a,b\n1,2\n"), "'x' is not a key of a.csv"),
         ("a.npz#x,y,z", lambda path: np.savez(path, x=X, y=Y, z=Y), "expected two keys"),
     ],
 )  # fmt: skip

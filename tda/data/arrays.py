@@ -18,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from sklearn.preprocessing import normalize
 
-from tda.data.base import Dataset, cause
+from tda.data.base import Dataset, cause, check_once
 from tda.data.matlab import read_v5
 from tda.errors import UsageError, unknown
 from tda.task import Domain
@@ -70,7 +70,8 @@ class Features(Dataset):
     Raises
     ------
     UsageError
-        A file is missing, broken or ambiguous, or holds other numbers of samples than published.
+        A file is missing, broken or ambiguous, a class or file is named twice, or there are other numbers of samples
+        than published.
     """
 
     def __init__(
@@ -94,6 +95,8 @@ class Features(Dataset):
         self.rows = rows
         self.columns = columns
         self._read: dict[str, Samples] = {}
+        check_once(name, "classes", classes or ())
+        check_once(name, "domains", self.domains.values())
 
     @cached_property
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -178,7 +181,7 @@ def read(root: Path, place: str) -> Samples:
         why = cause(error)
         why = "it is damaged, or holds Python objects, which are never read" if "pickle" in why else why
         raise UsageError(f"cannot read features from {str(path)!r}: {why}") from error
-    x, y = chosen(arrays, keys if "," in keys else "", path)
+    x, y = chosen(arrays, "" if reader is read_npy else keys, path)
     return Samples(*samples(x, y, path), fingerprint)
 
 

@@ -4,7 +4,7 @@ import logging
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from itertools import permutations
 from textwrap import shorten
@@ -27,6 +27,13 @@ def check_domain(name: str) -> None:
             "name it yourself: 'dataset.domains={A: \"PLACE\", ...}', where PLACE is its folder, or its file, with the "
             f'ending ("{name}.npz", say)'
         )
+
+
+def check_once(dataset: str, what: str, given: Iterable[str]) -> None:
+    """Raise `UsageError` where a value stands twice in a dataset's setting `what`."""
+    for one, times in Counter(given).items():
+        if times > 1:
+            raise UsageError(f"{dataset}: {one!r} stands twice in dataset.{what}; expected each once")
 
 
 class Dataset(ABC):

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import PositiveInt
 
 from tda.cache import atomic, built, reading
-from tda.data.base import Dataset, cause
+from tda.data.base import Dataset, cause, check_once
 from tda.devices import available_cores
 from tda.errors import UsageError, unknown
 from tda.task import Domain
@@ -112,9 +112,8 @@ class ImageFolder(Dataset):
         self.corrupt = corrupt
         self.cache = Path(cache)
         self.listing = lru_cache(maxsize=None)(self._listed)
-        for what, given in (("classes", classes or ()), ("domains", self.domains.values())):
-            if twice := [one for one, times in Counter(given).items() if times > 1]:
-                raise UsageError(f"{name}: {twice[0]!r} stands twice in dataset.{what}; expected each once")
+        check_once(name, "classes", classes or ())
+        check_once(name, "domains", self.domains.values())
         for domain in counts or ():
             if domain not in self.domains:
                 raise unknown(f"domain of {name}, as dataset.counts has", domain, self.domains)
