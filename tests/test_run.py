@@ -260,7 +260,7 @@ def test_an_empty_variable_is_none_and_a_tilde_is_ones_home(monkeypatch: pytest.
     assert user_cache() == "/x/tda"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     assert user_cache() == "/h/.cache/tda"
-    assert Sweep(["method=one_nn", "task=O-P", "runtime.cache=~/y"]).cells[0].config.runtime.cache == "/h/y"
+    assert Sweep(["method=one_nn", "task=O-P", "runtime.cache='~/y'"]).cells[0].config.runtime.cache == "/h/y"
 
 
 def test_a_quota_of_cores_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
