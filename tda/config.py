@@ -51,7 +51,14 @@ NEVER_SWEPT = ("results", "name", "keep_features", "runtime", "shard", "allow_ex
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "ray_aws": "ray"}
 WRAPPING = re.compile(r"^\w+ (raised )?while resolving interpolation: ")
 NOT_CONVERTED = re.compile(r"^Error merging override (.+?); (.+?); full_key: .*$")
-OF_OMEGACONF = ("object_type=", "reference_type=", "full_key: hydra.")
+MEANT = {  # by what OmegaConf says of a config of one's own
+    re.compile(r"^Interpolation key 'method\.run\..*"): (
+        "the method's config does not say of which kind it is; "
+        "begin it with defaults: [/kind/shallow@_here_, _self_], or with /kind/deep where it trains a network"
+    ),
+    re.compile(r"^Key 'name' is not in struct; full_key: (\w+)\..*"): r"this \1's config has no name; add name: NAME",
+}
+OF_OMEGACONF = ("object_type=", "reference_type=")
 NOT_OF_A_JOB = ("help", "hydra_help", "hydra_logging", "sweeper", "launcher")
 
 
@@ -558,18 +565,21 @@ def usage_errors(overrides: Sequence[str]) -> Iterator[None]:
             raise UsageError(
                 f"{group}={name} needs more than is installed: pip install -e '.[{EXTRAS[name]}]' where tda's source is"
             ) from None
-        raise unknown(group, name, error.options or []) from None
+        raise unknown(group, name, error.options or config_names(group)) from None
     except OverrideParseException as error:
         raise UsageError(
             f"{error.override!r} is not understood; expected KEY=VALUE, and a value with other characters than letters "
             "a to z, digits and / - + . _ : % @ ? | $ * in quotes of its own: \"KEY='VALUE'\""
         ) from None
     except (HydraException, OmegaConfBaseException) as error:
-        if isinstance(error.__cause__, UsageError):
-            raise error.__cause__ from None
+        for origin in causes(error):
+            if isinstance(origin, UsageError):
+                raise origin from None
         line = NOT_CONVERTED.sub(r"\1: \2", one_line(error))
         if isinstance(cause := error.__cause__, OmegaConfBaseException) and "is not a ListConfig" in line:
             line = f"{cause.full_key}: expected a list, {cause.full_key}=[...]"
+        for what, meant in MEANT.items():
+            line = what.sub(meant, line)
         known_keys(overrides)
         raise UsageError(line) from None
     except (ValueError, TypeError) as error:
@@ -584,10 +594,18 @@ def composer() -> initialize_config_dir:
     return initialize_config_dir(str(folder("conf")), job_name="tda", version_base=None)
 
 
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, what it was raised from, what that was raised from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
 def one_line(error: BaseException) -> str:
     """Return an error's message and its cause's as one line."""
     lines = [*str(error).splitlines(), *(str(error.__cause__).splitlines() if error.__cause__ else [])]
-    kept = [WRAPPING.sub("", line.strip()) for line in lines if not line.strip().startswith(OF_OMEGACONF)]
+    where = "full_key:" if any(WRAPPING.match(line) for line in lines) else "full_key: hydra."
+    kept = [WRAPPING.sub("", line.strip()) for line in lines if not line.strip().startswith((*OF_OMEGACONF, where))]
     said = "; ".join(dict.fromkeys(filter(None, kept)))
     missing = re.match(r"Missing mandatory value: ([\w.]+)", said)
     return f"{missing[1]} is missing; give {missing[1]}=..." if missing else said

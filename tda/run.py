@@ -377,12 +377,12 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     judge = None
     if selection.judging:
         trainer.watch_every = trainer.watch_every or max(1, trainer.steps // selection.candidates)
-        source, held = split(task.source, selection.held, config.seed)
+        source, held = split(task.source, selection.held, trainer.seed)
         task = replace(task, source=source)
         judge = Judge(
             selection,
             held,
-            few=few_labels(task.target.y, selection.labelled, config.seed) if "trcv" in selection.validators else None,
+            few=few_labels(task.target.y, selection.labelled, trainer.seed) if "trcv" in selection.validators else None,
             truth=task.test.y if selection.chooser == ORACLE else None,
         )
     extracted = task.source.x.ndim == 2 and config.backbone.get("weights", "none") != "none"

@@ -189,6 +189,54 @@ class TestRun:
         assert main(["run", "method=mine", "task=P-O", "--config-dir", str(tmp_path), f"results={tmp_path}"]) == 2
         assert "tda: method mine: its config has no label, which tables print; add one\n" in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        ("config", "told"),
+        [
+            (
+                "_target_: tda.methods.shallow.one_nn.OneNN\n",
+                r"say of which kind it is; begin it with defaults: \[/kind/shallow@",
+            ),
+            ("", r"say of which kind it is"),
+            (
+                "defaults: [/kind/shallow@_here_, _self_]\nlabel: Mine\n",
+                r"this method's config has no name; add name: NAME$",
+            ),
+            (
+                "defaults: [/kind/shalow@_here_, _self_]\nname: mine\n",
+                r"'shalow' is not a kind; did you mean 'shallow'\?",
+            ),
+        ],
+    )
+    def test_what_a_method_of_ones_own_lacks_is_told(
+        self, config: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "method").mkdir()
+        (tmp_path / "method" / "mine.yaml").write_text(config)
+        assert main(["run", "method=mine", "task=P-O", "--config-dir", str(tmp_path), f"results={tmp_path}"]) == 2
+        assert re.search(told, capsys.readouterr().err.strip())
+
+    def test_a_folder_that_is_not_there_is_told_alike_everywhere(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for command in (["run", "method=coral", "dataset=image_folder"], ["data", "stats", "image_folder"]):
+            assert main([*command, "dataset.root=/nope"]) == 2
+            said = capsys.readouterr().err
+            assert said == "tda: dataset.root=/nope: no such folder; give the one that holds the domains\n"
+
+    def test_a_config_with_the_name_of_tdas_is_not_passed_over(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "method").mkdir()
+        (tmp_path / "method" / "tca.yaml").write_text("defaults: [/kind/shallow@_here_, _self_]\nname: tca\n")
+        assert main(["run", "method=tca", "task=P-O", "--config-dir", str(tmp_path), f"results={tmp_path}"]) == 2
+        assert "method/tca.yaml has the name of tda's own, which Hydra takes; rename it" in capsys.readouterr().err
+
+    def test_folders_may_have_any_name(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        own = tmp_path / "o'wn (é), x"
+        (own / "method").mkdir(parents=True)
+        (own / "method" / "mine.yaml").write_text("defaults: [one_nn, _self_]\nname: mine\nlabel: Mine\n")
+        where = ["--config-dir", str(own), "--results", str(own / "results"), "--baselines", str(own)]
+        assert main(["check", "quick", "method=mine", "task=P-O", *where, "--update"]) == 0
+        assert f"written: {own / 'quick.csv'}" in capsys.readouterr().out
+
     def test_config_dir_adds_methods(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "own" / "method").mkdir(parents=True)
         (tmp_path / "own" / "method" / "mine.yaml").write_text(

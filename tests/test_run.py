@@ -263,6 +263,15 @@ def test_an_empty_variable_is_none_and_a_tilde_is_ones_home(monkeypatch: pytest.
     assert Sweep(["method=one_nn", "task=O-P", "runtime.cache='~/y'"]).cells[0].config.runtime.cache == "/h/y"
 
 
+@pytest.mark.slow
+def test_what_is_held_back_is_drawn_with_the_trainers_seed(tmp_path: Path) -> None:
+    typed = ["method=source_only", "trainer.seed=5", "trainer.steps=5", "task=P-O", "selection=scores",
+             "selection.scores=[source_risk]"]  # fmt: skip
+    records = [run.run(cell(tmp_path / str(seed), *typed, f"seed={seed}")) for seed in (0, 1)]
+    assert records[0].key == records[1].key
+    assert records[0].scores == records[1].scores
+
+
 def test_a_quota_of_cores_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     assert run.available_cores() == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from tda.errors import UsageError
+from tda.resources import folder
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -32,9 +33,24 @@ def check_readable(folder: Path) -> None:
 
 def searchpath(config_dir: str | Path) -> str:
     """Return the override that adds a folder of one's own configurations to tda's."""
-    if not Path(config_dir).is_dir():
+    own, known = Path(config_dir).resolve(), folder("conf").resolve()
+    if not own.is_dir():
         raise UsageError(f"--config-dir {config_dir}: no such folder")
-    return f"hydra.searchpath=['file://{Path(config_dir).resolve()}']"
+    for path in known.rglob("*.yaml") if own != known else ():
+        if (own / path.relative_to(known)).exists():
+            raise UsageError(f"{own / path.relative_to(known)} has the name of tda's own, which Hydra takes; rename it")
+    return f"hydra.searchpath=[{quoted(f'file://{own}')}]"
+
+
+def quoted(value: str) -> str:
+    r"""Return a value in quotes, which Hydra reads back as it was.
+
+    Examples
+    --------
+    >>> print(quoted("a, b's"))
+    'a, b\'s'
+    """
+    return "'" + value.replace("'", r"\'") + "'"
 
 
 def add_overrides(command: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tda import check
 from tda.cache import check_room
-from tda.commands import Commands, add_overrides, searchpath
+from tda.commands import Commands, add_overrides, quoted, searchpath
 from tda.commands.run import computed
 from tda.errors import UsageError, unknown
 from tda.resources import config_names
@@ -77,7 +77,7 @@ def judge(options: argparse.Namespace) -> int:
             *([f"seed=range({check.SEEDS})"] if options.update else []),
             *options.overrides,
             *added,
-            f"results={options.results or elsewhere}",
+            f"results={quoted(str(options.results or elsewhere))}",
         ]
         plans = planned(overrides)
         wanted = {cell.address[:3] for plan, _ in plans for cell in plan.cells}
