@@ -10,7 +10,7 @@ import pandas as pd
 
 from tda.cache import atomic
 from tda.errors import UsageError
-from tda.report.table import AVERAGE, accuracies, frame, row_labels
+from tda.report.table import AVERAGE, accuracies, first_of_each, frame, row_labels
 from tda.store import Record
 
 PLACE = ["dataset", "backbone", "method", "label", "task"]
@@ -73,7 +73,7 @@ def measured(records: Iterable[Record]) -> pd.DataFrame:
     lines = []
     for dataset, part in cells.groupby("dataset", sort=True):
         tasks = tuple(dict.fromkeys(part["task"]))
-        firsts = part.drop_duplicates("setting").set_index("setting")
+        firsts = first_of_each(part)
         labels = row_labels(firsts)
         samples = 100 / part.groupby("task")["scored"].first()
         samples[AVERAGE] = samples.mean() / sqrt(len(samples))

@@ -127,11 +127,17 @@ class Store:
     ----------
     results : path
         The results folder.
+
+    Attributes
+    ----------
+    parts : list of Store
+        Itself, or the stores that are read as one.
     """
 
     def __init__(self, results: str | Path) -> None:
         self.results = Path(results)
         self.records = self.results / "records"
+        self.parts: list[Store] = [self]
 
     def check_writable(self) -> None:
         """Raise `UsageError` unless records can be written."""

@@ -51,6 +51,17 @@ def test_a_method_without_a_seed_may_differ_by_three_samples() -> None:
     assert state(fixed, baseline(accuracy=58.4)).state == "fell"
 
 
+def test_a_draw_of_the_seed_is_no_part_of_a_label() -> None:
+    records = [
+        record(
+            key=f"{dim}{seed}", setting=str(dim), seed=seed, config={"dataset": {"draw": seed}, "method": {"dim": dim}}
+        )
+        for dim, seeds in ((5, (0, 1)), (9, (1, 2)))
+        for seed in seeds
+    ]
+    assert {label.partition(" ")[2] for label in check.measured(records)["label"]} == {"(dim=5)", "(dim=9)"}
+
+
 def test_what_cannot_be_judged_is_said_and_is_not_fine() -> None:
     nothing = baseline().iloc[:0]
     assert state(baseline(), nothing).state == "not measured"

@@ -41,7 +41,7 @@ def make_report(options: argparse.Namespace) -> int:
     records = chosen(store.all(), options)
     made = regret.render(records, options.over, options.format)
     if options.format == "markdown":
-        ran = commands(store.results / "tables", {record.key for record in records if record.scores})
+        ran = commands(store, {record.key for record in records if record.scores})
         said = [f"Made by `{command}` and `tda selection --over {options.over}`." for command in ran]
         made = "\n\n".join([*said, made])
     return deliver(made, options.output)

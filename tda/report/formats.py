@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from tda.cache import atomic
 from tda.errors import UsageError
 from tda.report.table import AVERAGE, Entry, Table, frame, tables
-from tda.store import Record
+from tda.store import Record, Store
 
 GAP = "Gap closed"
 LEGEND = (
@@ -212,13 +213,13 @@ def write(records: Iterable[Record], folder: Path, name: str, command: str) -> l
     return [folder / f"{name}{suffix}" for suffix in contents]
 
 
-def commands(folder: Path, keys: Collection[str]) -> dict[str, set[str]]:
-    """Return the commands whose tables in `folder` hold any of these records, each with the keys of those it holds.
+def commands(store: Store, keys: Collection[str]) -> dict[str, set[str]]:
+    """Return the commands whose tables in a store hold any of these records, each with the keys of those it holds.
 
     What `write` did not write there is passed over.
     """
     found: dict[str, set[str]] = {}
-    for path in sorted(folder.glob("*.records.csv")):
+    for path in chain(*(sorted((part.results / "tables").glob("*.records.csv")) for part in store.parts)):
         try:
             held = set(pd.read_csv(path, usecols=["key"], dtype=str)["key"]) & set(keys)
             first = path.with_name(path.name.replace(".records.csv", ".md")).read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 import re
 from base64 import b64encode
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from html import escape
 from io import StringIO
@@ -17,7 +17,7 @@ from tda.report.figures import Shown, compared, some, styled
 from tda.report.formats import commands, title
 from tda.report.statistics import ALPHA, Statistics, sentences, statistics
 from tda.report.table import AVERAGE, Entry, Row, Table, tables
-from tda.store import Record, Store, Stores
+from tda.store import Record, Store
 
 ROWS = 200  # of a table of accuracies
 FAILURES = 100
@@ -417,7 +417,7 @@ def provenance(records: Sequence[Record], store: Store, command: str) -> Iterato
     yield '</main>\n<footer>\n<h2 id="provenance">How this was made</h2>'
     yield f"<p>This page:</p><pre>{escape(command)}</pre>"
     keys = {record.key for record in records}
-    found = made_by(store, keys)
+    found = commands(store, keys)
     if found:
         told = "\n".join(f"{made}  # {len(held):,} cells" for made, held in found.items())
         yield f"<p>The records, as the tables beside them say:</p><pre>{escape(told)}</pre>"
@@ -443,15 +443,6 @@ def provenance(records: Sequence[Record], store: Store, command: str) -> Iterato
         yield f"<details><summary>{len(skipped)} files could not be read and were left out.{more}</summary>"
         yield f"<ul>{listed}</ul></details>"
     yield "</footer>"
-
-
-def made_by(store: Store, keys: Collection[str]) -> dict[str, set[str]]:
-    """Return the commands that the tables of a store, of each of its parts, name, with the keys of their records."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for part in store.parts if isinstance(store, Stores) else [store]:
-        for command, held in commands(part.results / "tables", keys).items():
-            found[command] |= held
-    return found
 
 
 def failures(failed: Sequence[Record]) -> Iterator[str]:
