@@ -23,7 +23,9 @@ ARRAY = 1000  # jobs that Slurm takes at once, unless its MaxArraySize was chang
 BATCH = 8  # cells that joblib hands to a worker at once: neighbours, which share what they compute
 
 
-OF_HYDRA = ("hydra.", "hydra_plugins.", "tda.", "logging.", "colorlog.")
+PARTS = ("hydra._internal.core_plugins.", "hydra.experimental.callbacks.", "hydra_plugins.", "tda.")
+LOGGING = ("logging.Formatter", "logging.StreamHandler", "logging.FileHandler", "logging.handlers.", "colorlog.")
+TRUSTED = {"_target_": PARTS, "()": LOGGING, "class": LOGGING}  # in Hydra's part, and in what it tells Python's logging
 
 
 class Share(NamedTuple):
@@ -84,12 +86,9 @@ def launch(plan: Sweep, cells: Sequence[Cell]) -> None:
 
 
 def refuse_foreign(node: Any, where: str) -> None:
-    """Raise `UsageError` if Hydra's part of a configuration has something called that is neither Hydra's nor tda's.
-
-    Callbacks and launchers name it by ``_target_``, Python's logging by ``()`` and ``class``.
-    """
+    """Raise `UsageError` if Hydra's part of a configuration names something to call that is not `TRUSTED`."""
     for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
-        if key in ("_target_", "()", "class") and not str(value).startswith(OF_HYDRA):
+        if key in TRUSTED and not str(value).startswith(TRUSTED[key]):
             raise UsageError(f"{where}.{key} = {value!r} lies outside tda; add allow_external=true if you trust it")
         refuse_foreign(value, f"{where}.{key}")
 
