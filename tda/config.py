@@ -572,9 +572,8 @@ def usage_errors(overrides: Sequence[str]) -> Iterator[None]:
             "a to z, digits and / - + . _ : % @ ? | $ * in quotes of its own: \"KEY='VALUE'\""
         ) from None
     except (HydraException, OmegaConfBaseException) as error:
-        for origin in causes(error):
-            if isinstance(origin, UsageError):
-                raise origin from None
+        if isinstance(error.__cause__, UsageError):
+            raise error.__cause__ from None
         line = NOT_CONVERTED.sub(r"\1: \2", one_line(error))
         if isinstance(cause := error.__cause__, OmegaConfBaseException) and "is not a ListConfig" in line:
             line = f"{cause.full_key}: expected a list, {cause.full_key}=[...]"
@@ -592,13 +591,6 @@ def usage_errors(overrides: Sequence[str]) -> Iterator[None]:
 def composer() -> initialize_config_dir:
     """Return the context in which Hydra's `compose` reads tda's configuration."""
     return initialize_config_dir(str(folder("conf")), job_name="tda", version_base=None)
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error, what it was raised from, what that was raised from, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 def one_line(error: BaseException) -> str:

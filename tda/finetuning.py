@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -17,32 +17,6 @@ from tda.task import Task
 from tda.trainer import DivergenceError, Learner
 
 NOT_TRAINED = frozenset(("name", "discriminator", "unit_rows", "frozen", "augment", "cache"))
-
-
-class Untrained:
-    """In the place of a method whose features there are none of: fitting it says why.
-
-    Parameters
-    ----------
-    problem : str
-        What became of the backbone's training.
-
-    Raises
-    ------
-    DivergenceError
-        By `fit` and `predict`.
-    """
-
-    def __init__(self, problem: str) -> None:
-        self.problem = problem
-
-    def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> Self:
-        """Raise the problem."""
-        raise DivergenceError(self.problem)
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Raise the problem."""
-        raise DivergenceError(self.problem)
 
 
 def finetuned(task: Task, learner: Callable[[], Learner], made_of: Mapping[str, Any], cache: Path) -> Task:

@@ -35,7 +35,7 @@ from tda.data.base import Dataset
 from tda.devices import available_cores, torch_device
 from tda.distances import measured
 from tda.errors import UsageError
-from tda.finetuning import Untrained, finetuned
+from tda.finetuning import finetuned
 from tda.memory import reused
 from tda.methods import Estimator
 from tda.methods.deep.source_only import SourceOnly
@@ -362,7 +362,7 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
         nodes = (OmegaConf.to_yaml(node, resolve=True) for node in (config.backbone, config.extractor.trainer))
         found = tuned(task, *nodes, device, config.runtime.compile, config.runtime.cache, external)
         if isinstance(found, str):
-            return Untrained(found), task
+            return Unusable(DivergenceError(found)), task
         task = found
     elif on_features(config):
         node = OmegaConf.to_yaml(config.backbone, resolve=True)
@@ -371,7 +371,7 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
         test = target if task.transductive else see(task.test)
         task = replace(task, source=see(task.source), target=target, test=test)
     if shallow:
-        return built(config.method, external), task
+        return made(config.method, external), task
     trainer: Trainer = build(config.method.run.trainer, "trainer", external)
     selection = selected(config)
     judge = None
@@ -398,8 +398,8 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     return learner, task
 
 
-class Unbuilt:
-    """In the place of a method whose constructor has failed: fitting it fails as that did."""
+class Unusable:
+    """In the place of a method that could not be made, or has no features to see: fitting it fails as that did."""
 
     def __init__(self, failure: BaseException) -> None:
         self.failure = failure
@@ -413,14 +413,14 @@ class Unbuilt:
         raise self.failure
 
 
-def built(node: DictConfig, external: bool) -> Estimator:
+def made(node: DictConfig, external: bool) -> Estimator:
     """Return the method that a config node names, or what says in its cell that it could not be constructed."""
     try:
         method: Estimator = build(node, "method", external)
     except UsageError:
         raise
     except (Exception, SystemExit) as failure:
-        return Unbuilt(failure)
+        return Unusable(failure)
     return method
 
 
