@@ -154,14 +154,9 @@ class Trainer:
                 x = self.augment(x)
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * (1 + self.alpha * step / self.steps) ** -self.beta
-            objectives = method.objectives(Batch(x, ys.index_select(0, i), j, step / self.steps))
-            objective = self._next(objectives, xs.device)
-            if objective is None and step == 0:
-                raise ValueError(
-                    f"{type(method).__name__}.objectives yielded nothing at the first step; expected an Objective for "
-                    "each step of the optimiser"
-                )
-            while objective:
+            batch = Batch(x, ys.index_select(0, i), j, step / self.steps)
+            taken = False
+            for objective in self._objectives(method, batch):
                 if not isfinite(objective.loss.item()):
                     raise DivergenceError(diverged(objective, step, self.steps))
                 parameters = trained(objective.train)
@@ -169,7 +164,12 @@ class Trainer:
                 optimiser.step()
                 for parameter in parameters:
                     parameter.grad = None
-                objective = self._next(objectives, xs.device)
+                taken = True
+            if step == 0 and not taken:
+                raise ValueError(
+                    f"{type(method).__name__}.objectives yielded nothing at the first step; expected an Objective for "
+                    "each step of the optimiser"
+                )
             if self.watch_every and (step + 1) % self.watch_every == 0:
                 watch(step + 1)
                 method.train()
@@ -187,9 +187,18 @@ class Trainer:
             groups, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay, fused=True
         )
 
-    def _next(self, objectives: Iterator[Objective], device: torch.device) -> Objective | None:
-        with bfloat16(device) if self.precision == "bf16" else nullcontext():
-            return next(objectives, None)
+    def _objectives(self, method: DeepMethod, batch: Batch) -> Iterator[Objective]:
+        """Yield a method's objectives on a batch, each computed in the precision of training."""
+        objectives: Iterator[object] = method.objectives(batch)
+        while True:
+            with bfloat16(batch.x.device) if self.precision == "bf16" else nullcontext():
+                objective = next(objectives, None)
+            if objective is None:
+                return
+            if not isinstance(objective, Objective):
+                called, what = f"{type(method).__name__}.objectives", type(objective).__name__
+                raise TypeError(f"{called} yielded {what}; expected an Objective: a loss and the modules it trains")
+            yield objective
 
 
 class Learner:
@@ -357,7 +366,7 @@ class Learner:
     def _mapped(self, function: Callable[[Tensor], Tensor], X: np.ndarray | Tensor) -> np.ndarray:
         with torch.no_grad(), self.untranslated():
             batches = (X if isinstance(X, Tensor) else resident(X, self.device)).split(SCORING_BATCH)
-            return torch.cat([function(batch).float().cpu() for batch in batches]).numpy()
+            return torch.cat([row_by_row(function, batch).float().cpu() for batch in batches]).numpy()
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return the class of each sample."""
@@ -418,6 +427,16 @@ def own_parameters(method: DeepMethod) -> list[torch.nn.Parameter]:
 def trainable(modules: tuple[torch.nn.Module, ...]) -> list[torch.nn.Parameter]:
     """Return the parameters of modules that a gradient may change, each once."""
     return [*{p: None for module in modules for p in module.parameters() if p.requires_grad}]
+
+
+def row_by_row(function: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
+    """Return what a method's function makes of samples, or raise a TypeError if that is no row for each."""
+    said = function(samples)
+    if isinstance(said, Tensor) and said.shape[:1] == samples.shape[:1]:
+        return said
+    called = getattr(function, "func", function).__qualname__
+    what = f"of shape {tuple(said.shape)}" if isinstance(said, Tensor) else type(said).__name__
+    raise TypeError(f"{called} returned {what} for {len(samples)} samples; expected a tensor with a row for each")
 
 
 def gathered(*drawn: tuple[Tensor, Tensor]) -> Tensor:

@@ -606,6 +606,37 @@ def test_a_loss_that_is_no_number_before_anything_was_trained_is_not_blamed_on_t
     assert "trainer.lr" not in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["classify", "embed"])
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        (lambda both: both, "Output"),
+        (lambda both: both.logits[0], r"of shape \(\d,\)"),
+        (lambda both: None, "NoneType"),
+    ],
+    ids=["the network's output", "a row for all", "nothing"],
+)
+def test_predictions_and_features_that_are_no_rows_are_named(name: str, said: Any, what: str) -> None:
+    model = learner().fit(*data())
+    Xt = data()[2]
+    called = type("Odd", (SourceOnly,), {name: lambda self, x, domain=None: said(self.network(x))})
+    getattr(called, name).__qualname__ = f"Odd.{name}"
+    model.method_.__class__ = called
+    with pytest.raises(TypeError, match=rf"^Odd\.{name} returned {what} for \d+ samples; expected a tensor with a row"):
+        model.logits(Xt) if name == "classify" else model.features(Xt, "target")
+
+
+def test_an_objective_that_is_a_bare_loss_is_named() -> None:
+    class Bare(SourceOnly):
+        def objectives(self, batch: Batch) -> Iterator[Objective]:
+            yield super().objectives(batch).__next__().loss  # type: ignore[misc]
+
+    model = learner()
+    model.method = Bare
+    with pytest.raises(TypeError, match=r"^Bare\.objectives yielded Tensor; expected an Objective: a loss and"):
+        model.fit(*data())
+
+
 class Idle(SourceOnly):
     """Has nothing to minimise, in the first step or ever."""
 
