@@ -116,6 +116,7 @@ def centred(part: Tensor, place: Tensor, side: int, size: int) -> Tensor:
 def resampled(images: Tensor, matrices: Tensor, sides: Sequence[int]) -> Tensor:
     """Return uint8 images (n, h, w, 3) under maps (n, 2, 3) from its places in [-1, 1] to theirs."""
     x = images.permute(0, 3, 1, 2).float()
-    grid = F.affine_grid(matrices, [len(images), 3, *sides], align_corners=False)
-    moved = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    with torch.autocast(x.device.type, enabled=False):  # places in bfloat16 would be off by most of a pixel
+        grid = F.affine_grid(matrices, [len(images), 3, *sides], align_corners=False)
+        moved = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
     return moved.round_().to(torch.uint8).permute(0, 2, 3, 1)

@@ -30,7 +30,7 @@ from tda.backbones.features import features
 from tda.backbones.given import Given
 from tda.cache import digest
 from tda.checkpoint import Checkpoint
-from tda.config import build, complete, identity, on_features, selected, setting, validate, without
+from tda.config import build, complete, identity, on_features, resolved, selected, setting, validate, without
 from tda.data.base import Dataset
 from tda.devices import available_cores, torch_device
 from tda.distances import measured
@@ -434,7 +434,8 @@ def dataset(node: str, external: bool) -> Dataset:
 def given(node: DictConfig, where: str, external: bool) -> Backbone:
     """Return what stands for a pretrained backbone whose features are there: its weights are not read again."""
     validate(node, where, external)
-    return Given(bottleneck=node.bottleneck, hidden=node.hidden, discriminator=node.discriminator)
+    on_top = resolved(node)
+    return Given(**{name: on_top[name] for name in ("bottleneck", "hidden", "discriminator")})
 
 
 @lru_cache(maxsize=8)

@@ -16,7 +16,7 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from tda.augment import Affine, CropFlip
-from tda.backbones.base import Backbone, Network, resident
+from tda.backbones.base import Backbone, Network, portions, resident
 from tda.backbones.given import Given
 from tda.checkpoint import Checkpoint, Training
 from tda.devices import require_compiler
@@ -25,7 +25,6 @@ from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
 from tda.selection import Judge
 from tda.validators import Candidate
 
-SCORING_BATCH = 512
 log = logging.getLogger(__name__)
 
 
@@ -66,14 +65,15 @@ class Trainer:
     balanced : bool
         Draw the source half with as many samples of each class as its size allows, instead of in a random order.
     watch_every : int
-        Predict the samples that will be scored every so many steps, for a curve that nothing is chosen by; 0: never.
+        Predict the samples that will be scored every so many steps and after the last, for a curve that nothing is
+        chosen by; 0: never.
     seed : int
         Fixes initial weights, dropout, the order of the samples, and what a method draws from NumPy's global state.
 
     Raises
     ------
     UsageError
-        If `nesterov` is asked of another optimiser than SGD.
+        If `nesterov` is asked of another optimiser than SGD, or without momentum.
 
     References
     ----------
@@ -84,7 +84,7 @@ class Trainer:
         self,
         *,
         steps: PositiveInt,
-        batch: Annotated[int, Field(ge=4)],
+        batch: Annotated[int, Field(ge=4, multiple_of=2)],
         lr: PositiveFloat,
         alpha: NonNegativeFloat,
         beta: NonNegativeFloat,
@@ -100,6 +100,8 @@ class Trainer:
     ) -> None:
         if nesterov and optimiser != "sgd":
             raise UsageError(f"trainer.nesterov is of sgd, not of {optimiser}; add trainer.nesterov=false")
+        if nesterov and not momentum:
+            raise UsageError("trainer.nesterov needs a trainer.momentum above 0; add trainer.nesterov=false")
         self.steps = steps
         self.batch = batch
         self.lr = lr
@@ -175,7 +177,6 @@ class Trainer:
                 method.train()
             if checkpoint is not None:
                 checkpoint.after(step + 1, training)
-        method.finish(xs, xt)
 
     def _optimiser(self, method: DeepMethod) -> torch.optim.Optimizer:
         own = {"params": own_parameters(method), "lr": self.lr}
@@ -277,10 +278,12 @@ class Learner:
             self._sees_watched = self.watched is Xt
             self._seen: list[Any] = []  # of (step, predicted classes, scores, value, weights of the best so far)
             self.trainer.train(self.method_, xs, labels, xt, partial(self._watch, xs, xt), self._seen, self.checkpoint)
+            self._finish(self.method_, xs, xt)
         self.method_.eval()
+        looking = self.judge is not None or self.trainer.watch_every
+        if looking and self.watched is not None and self.trainer.steps not in {step for step, *_ in self._seen}:
+            self._look(self.method_, self.watched, xs, xt, self.trainer.steps)
         if self.judge is not None and self.watched is not None:
-            if not self._seen or self._seen[-1][0] != self.trainer.steps:
-                self._look(self.method_, self.watched, xs, xt, self.trainer.steps)
             chosen = [weights for *_, weights in self._seen if weights is not None]
             if chosen:
                 self.method_.load_state_dict(chosen[-1])
@@ -295,8 +298,12 @@ class Learner:
             method = self.method_
             if type(method).finish is not DeepMethod.finish:
                 method = deepcopy(method, {id(samples): samples for samples in (xs, xt)})
-                method.finish(xs, xt)
+                self._finish(method, xs, xt)
             self._look(method.eval(), self.watched, xs, xt, step)
+
+    def _finish(self, method: DeepMethod, xs: Tensor, xt: Tensor) -> None:
+        with self.untranslated():
+            method.finish(xs, xt)
 
     def _look(self, method: DeepMethod, watched: np.ndarray, xs: Tensor, xt: Tensor, step: int) -> None:
         """Note what `method` predicts after `step` steps, what is said of it, and its weights if it is the best."""
@@ -360,12 +367,12 @@ class Learner:
         return self._mapped(partial(self.method_.embed, domain=domain), X)
 
     def untranslated(self) -> AbstractContextManager[object]:
-        """Let no new kind of call be compiled while a block lasts: predicting is not worth a minute each."""
+        """Let no new kind of call be compiled while a block lasts: a pass or two is not worth a minute each."""
         return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
 
     def _mapped(self, function: Callable[[Tensor], Tensor], X: np.ndarray | Tensor) -> np.ndarray:
         with torch.no_grad(), self.untranslated():
-            batches = (X if isinstance(X, Tensor) else resident(X, self.device)).split(SCORING_BATCH)
+            batches = portions(X if isinstance(X, Tensor) else resident(X, self.device))
             return torch.cat([row_by_row(function, batch).float().cpu() for batch in batches]).numpy()
 
     def predict(self, X: np.ndarray) -> np.ndarray:
@@ -468,12 +475,18 @@ def balanced(classes: Tensor, batch: int, seed: int) -> Iterator[Tensor]:
     after another.
     """
     generator = torch.Generator().manual_seed(seed)
-    members = [torch.nonzero(classes.cpu() == c).squeeze(1) for c in classes.unique().tolist()]
-    streams = [indices(len(own), 1, seed + 1 + c) for c, own in enumerate(members)]
-    turns = indices(len(members), 1, int(torch.randint(2**31, (), generator=generator)))
+    members = [torch.nonzero(classes.cpu() == c).squeeze(1).tolist() for c in classes.unique().tolist()]
+    streams = [orders(len(own), seed + 1 + c) for c, own in enumerate(members)]
+    turns = orders(len(members), int(torch.randint(2**31, (), generator=generator)))
     while True:
-        drawn = [int(next(turns)) for _ in range(batch)]
-        yield torch.cat([members[c][next(streams[c])] for c in drawn])
+        yield torch.tensor([members[c][next(streams[c])] for c in islice(turns, batch)])
+
+
+def orders(samples: int, seed: int) -> Iterator[int]:
+    """Yield one index at a time, without end, from one random order of all samples after another."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield from torch.randperm(samples, generator=generator).tolist()
 
 
 def diverged(objective: Objective, step: int, steps: int) -> str:

@@ -139,6 +139,13 @@ def test_nuclear_norm_of_equal_predictions_has_a_finite_gradient() -> None:
     assert torch.isfinite(z.grad).all()
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_nuclear_norm_of_logits_that_are_no_numbers_is_none(value: float) -> None:
+    z = logits()
+    z[0, 0] = value
+    assert not batch_nuclear_norm(z).isfinite()
+
+
 class TestAFN:
     def made(self, **changes: Any) -> AFN:
         return AFN(**({"weight": 0.05, "radius": None, "step": 1.0, "entropy": 0.0} | changes))

@@ -80,6 +80,12 @@ def test_unit_rows_are_scaled_after_the_cache(tmp_path: Path) -> None:
     assert Mean.seen == 2
 
 
+def test_unit_rows_are_scaled_where_nothing_is_kept(tmp_path: Path) -> None:
+    unit = features(domain(fingerprint=""), NODE | {"unit_rows": True}, Mean, CPU, tmp_path)
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-6)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_features_of_features_are_themselves(tmp_path: Path) -> None:
     given = domain(x=np.ones((40, 5)))
     assert features(given, NODE, Mean, CPU, tmp_path) is given.x
@@ -145,13 +151,17 @@ def test_no_backbone_sees_features_or_lends_them_its_name(
     assert "resnet50" in capsys.readouterr().out
 
 
-def test_a_deep_method_trains_on_the_features_of_a_frozen_backbone(photographs: Path, tmp_path: Path) -> None:
+def test_a_deep_method_trains_on_the_features_of_a_frozen_backbone(
+    photographs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     weights = tmp_path / "resnet18.safetensors"
     save_file(torchvision.models.resnet18(weights=None).state_dict(), weights)
     command = ["run", "dataset=image_folder", f"dataset.root={photographs}", "task=day-night", "backbone=resnet18"]
     command += [f"backbone.weights={weights}", "backbone.size=32", "dataset.size=32", "backbone.frozen=true"]
+    command += ["backbone.bottleneck=[8,relu]", "runtime.checkpoint=1e-9"]
     command += ["method=dann", "trainer.steps=3", f"results={tmp_path / 'r'}", f"runtime.cache={tmp_path / 'cache'}"]
     assert main(command) == 0
+    assert "cannot be kept in a checkpoint" not in caplog.text
     assert len(list((tmp_path / "cache" / "features").glob("*.safetensors"))) == 2
 
 

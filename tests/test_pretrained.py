@@ -237,8 +237,19 @@ class TestInput:
         backbone.network.register_forward_hook(lambda *_: calls.append(1))
         backbone(images())
         assert calls == [1]
-        backbone.eval()(images())
+        backbone.eval()(images(2, 65, 64))
         assert len(calls) == 11
+
+    def test_an_image_that_is_its_own_corners_is_seen_twice(self) -> None:
+        backbone = resnet(views="ten_crop").eval()
+        lively(backbone.network)
+        calls: list[int] = []
+        backbone.network.register_forward_hook(lambda *_: calls.append(1))
+        with torch.inference_mode():
+            seen = backbone(images(2, 64, 64))
+            backbone.views = "flip"
+            torch.testing.assert_close(seen, backbone(images(2, 64, 64)))
+        assert len(calls) == 4
 
     def test_bfloat16_is_close_and_returns_float32(self) -> None:
         torch.manual_seed(0)

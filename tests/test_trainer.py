@@ -319,8 +319,9 @@ def test_the_curve_is_of_predictions_along_the_way_and_changes_nothing() -> None
     watched = learner(watch_every=5)
     watched.watched = Xt
     watched.fit(Xs, ys, Xt)
-    assert [step for step, _ in watched.trace_] == [5, 10]
+    assert [step for step, _ in watched.trace_] == [5, 10, 12]
     np.testing.assert_array_equal(watched.logits(Xt), plain.logits(Xt))
+    np.testing.assert_array_equal(watched.trace_[2][1], plain.predict(Xt))
     ten = learner(steps=12, watch_every=10)
     ten.watched = Xt
     np.testing.assert_array_equal(ten.fit(Xs, ys, Xt).trace_[0][1], watched.trace_[1][1])
@@ -478,6 +479,12 @@ class TestAugmentation:
         assert torch.equal(augment(same), first)
         assert all(not torch.equal(first[0], other) for other in first[1:])
         assert first.dtype == torch.uint8
+
+    def test_places_are_exact_under_autocast(self) -> None:
+        stripes = (torch.arange(224) * 97 % 256).to(torch.uint8)
+        images = stripes.view(1, 1, 224, 1).expand(2, 224, 224, 3)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(Affine(rotation=0, scale=0, shift=0)(images), images)
 
     def test_features_are_not_augmented(self) -> None:
         Xs, ys, Xt = data()

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from pydantic import BeforeValidator
 from torch import Tensor, nn
 
+SHOWN = 512
+PIXELS = SHOWN * 64 * 64
 WHOLE = ("norm", "relu")
 ENDINGS: Sequence[tuple[str, ...]] = ((), ("norm",), ("relu",), WHOLE)
 
@@ -190,6 +192,25 @@ def standardise(images: Tensor, mean: Tensor, size: int) -> Tensor:
     """Turn uint8 images (n, h, w, 3) into floats (n, 3, size, size) in [0, 1] less `mean` (3,), channels last."""
     x = images.permute(0, 3, 1, 2).float().div_(255).sub_(mean.view(1, -1, 1, 1))
     return x if x.shape[-2:] == (size, size) else F.interpolate(x, (size, size), mode="bilinear", antialias=True)
+
+
+def portions(x: Tensor) -> tuple[Tensor, ...]:
+    """Split samples into parts to be shown to a network without gradients: `SHOWN`, or as many as have `PIXELS`.
+
+    Examples
+    --------
+    >>> [len(part) for part in portions(torch.zeros(1000, 256))]
+    [512, 488]
+    >>> [len(part) for part in portions(torch.zeros(70, 256, 256, 3))]
+    [32, 32, 6]
+    """
+    parts: tuple[Tensor, ...] = x.split(portion(x))
+    return parts
+
+
+def portion(x: Tensor) -> int:
+    """Return how many samples are shown to a network at once, so that a forward pass takes less than a step does."""
+    return SHOWN if x.ndim == 2 else min(SHOWN, max(1, PIXELS // x[0, ..., 0].numel()))
 
 
 def resident(x: np.ndarray, device: torch.device) -> Tensor:

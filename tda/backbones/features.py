@@ -49,16 +49,17 @@ def features(
         return extracted(domain, pretrained(backbone()), device)
 
     if node.get("weights", "none") == "none" or not domain.fingerprint:
-        return extract()
-    depends = {key: value for key, value in node.items() if key not in ON_TOP}
-    depends |= {"weights": fingerprint(node["weights"]), "domain": domain.fingerprint}
-    path = built(
-        cache / "features" / f"{node['name']}-{domain.name}-{digest(depends)}.safetensors",
-        lambda path: save_file({"features": extract()}, path, {k: str(v) for k, v in depends.items()}),
-    )
-    with reading(path), safe_open(path, framework="numpy") as file:
-        x: np.ndarray = file.get_tensor("features")
-    return normalize(x, copy=False) if node["unit_rows"] else x
+        x = extract()
+    else:
+        depends = {key: value for key, value in node.items() if key not in ON_TOP}
+        depends |= {"weights": fingerprint(node["weights"]), "domain": domain.fingerprint}
+        path = built(
+            cache / "features" / f"{node['name']}-{domain.name}-{digest(depends)}.safetensors",
+            lambda path: save_file({"features": extract()}, path, {k: str(v) for k, v in depends.items()}),
+        )
+        with reading(path), safe_open(path, framework="numpy") as file:
+            x = file.get_tensor("features")
+    return normalize(x, copy=False) if node.get("unit_rows") else x
 
 
 def pretrained(backbone: Backbone) -> Backbone:

@@ -104,7 +104,7 @@ class ImageNetBackbone(Backbone):
         match views:
             case "whole":
                 crops = [F.interpolate(x.float(), (self.size, self.size), mode="bilinear", antialias=True)]
-            case "ten_crop":
+            case "ten_crop" if x.shape[-2:] != (self.size, self.size):
                 crops = list(corners(x, self.size))
             case _:
                 crops = [centre(x, self.size)]

@@ -3,11 +3,9 @@
 import torch
 from torch import Tensor
 
-from tda.backbones.base import Network
+from tda.backbones.base import Network, portion
 from tda.methods.deep.normalisation import Normalisation, replace_normalisation
 from tda.methods.deep.source_only import SourceOnly
-
-CHUNK = 512
 
 
 class AdaBN(SourceOnly):
@@ -41,5 +39,5 @@ class AdaBN(SourceOnly):
                 layer.momentum = None  # the mean over all batches
                 layer.train()
         with torch.no_grad():
-            for rows in torch.randperm(len(xt)).tensor_split(-(-len(xt) // CHUNK)):
+            for rows in torch.randperm(len(xt)).tensor_split(-(-len(xt) // portion(xt))):
                 self.network(xt[rows.to(xt.device)])

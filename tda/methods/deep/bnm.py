@@ -48,5 +48,7 @@ def batch_nuclear_norm(logits: Tensor) -> Tensor:
     >>> round(batch_nuclear_norm(torch.tensor([[20.0, 0.0]] * 4)).item(), 4)  # four times the same
     0.5
     """
+    if not torch.isfinite(logits).all():
+        return logits.sum()  # which is no finite number either, as a decomposition would not be found
     norm: Tensor = torch.linalg.matrix_norm(logits.softmax(1), "nuc")
     return norm / len(logits)

@@ -1,12 +1,12 @@
 """DAN: several layers whose distributions agree in the space of many kernels."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from scipy.optimize import nnls
 from torch import Tensor
 
@@ -56,7 +56,7 @@ class DAN(DeepMethod):
         *,
         weight: NonNegativeFloat,
         kernels: PositiveInt,
-        layers: Sequence[Literal["features", "logits"]],
+        layers: Annotated[Sequence[Literal["features", "logits"]], Field(min_length=1)],
         estimate: Literal["quadratic", "linear"],
         learned_weights: bool,
     ) -> None:

@@ -8,14 +8,12 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
-from tda.backbones.base import Hidden, Network, Output
+from tda.backbones.base import Hidden, Network, Output, portions
 from tda.divergences.batch import class_means
 from tda.methods.deep.base import Batch, Objective
 from tda.methods.deep.dann import DANN
 from tda.methods.deep.normalisation import DomainNormalised, Separate, replace_normalisation
 from tda.methods.deep.reversal import ramp
-
-CHUNK = 512
 
 
 class DSBN(DomainNormalised, DANN):
@@ -125,6 +123,6 @@ class DSBN(DomainNormalised, DANN):
     def _probabilities(self) -> Tensor:
         """Classify all target samples as they would be scored: (nt, C)."""
         self.eval()
-        said = torch.cat([self.classify(x).float().softmax(1) for x in self._xt.split(CHUNK)])
+        said = torch.cat([self.classify(x).float().softmax(1) for x in portions(self._xt)])
         self.train()
         return said

@@ -9,12 +9,10 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn.utils.parametrizations import weight_norm
 
-from tda.backbones.base import Network
+from tda.backbones.base import Network, portions
 from tda.divergences.batch import in_float32
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 from tda.methods.deep.entropy_minimisation import entropies
-
-CHUNK = 512
 
 
 class SHOT(DeepMethod):
@@ -106,7 +104,7 @@ class SHOT(DeepMethod):
     @torch.no_grad()
     def _pseudo_labels(self) -> Tensor:
         self.network.eval()
-        outputs = [self.network(chunk) for chunk in self.unlabelled.split(CHUNK)]
+        outputs = [self.network(chunk) for chunk in portions(self.unlabelled)]
         self.network.train()
         return centroid_labels(torch.cat([o.features for o in outputs]), torch.cat([o.logits for o in outputs]))
 
