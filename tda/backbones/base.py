@@ -210,7 +210,7 @@ def portions(x: Tensor) -> tuple[Tensor, ...]:
 
 def portion(x: Tensor) -> int:
     """Return how many samples are shown to a network at once, so that a forward pass takes less than a step does."""
-    return SHOWN if x.ndim == 2 else min(SHOWN, max(1, PIXELS // x[0, ..., 0].numel()))
+    return SHOWN if x.ndim == 2 else min(SHOWN, max(1, PIXELS // (x.shape[1] * x.shape[2])))
 
 
 def resident(x: np.ndarray, device: torch.device) -> Tensor:
