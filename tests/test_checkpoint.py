@@ -70,7 +70,7 @@ def test_a_run_that_is_stopped_twice_ends_as_one_that_is_not(name: str, tmp_path
             assert file.metadata()["steps"] == str(stop)
     resumed, whole = fitted(name, Stopped(path)), fitted(name, None)
     np.testing.assert_array_equal(resumed.logits(easy_shift().Xt), whole.logits(easy_shift().Xt))
-    assert [step for step, _ in resumed.trace_] == [3, 6, 9, 12]
+    assert [step for step, _ in resumed.trace_] == [3, 6, 9, 12, 14]
     for (_, ours), (_, theirs) in zip(resumed.trace_, whole.trace_, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
