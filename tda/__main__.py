@@ -74,7 +74,8 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     options, rest = top.parse_known_args(arguments)
     unknown = [word for word in rest if word.startswith("-") or "overrides" not in options]
     if unknown:
-        raise UsageError(f"unrecognized arguments: {' '.join(unknown)}; see tda {options.command} --help")
+        command = " ".join(["tda", options.command, *([options.action] if "action" in options else [])])
+        raise UsageError(f"unrecognized arguments: {' '.join(unknown)}; see {command} --help")
     if rest:
         options.overrides = [*options.overrides, *rest]
     return options

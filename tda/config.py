@@ -103,6 +103,8 @@ class Root:
     selection: Selection = field(default_factory=Selection)
 
 
+ONE_VALUE = {part.name for part in fields(Root) if part.type in (str, int, bool)}
+SWEPT_AS = {"dataset.tasks": "task", "hydra.sweeper.params.task": "task"}
 ConfigStore.instance().store(name="schema", node=Root)
 
 
@@ -617,6 +619,7 @@ def axes(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, list[str]]]:
     typed = parser.parse_overrides(list(overrides))
     for override in typed:
         check_choice(override)
+        check_list(override)
     swept = {o.get_key_element() for o in typed if o.is_sweep_override()}
     fixed = [str(o.input_line) for o in typed if not o.is_sweep_override() and not of_a_choice(o, swept)]
     master = compose("config", fixed, return_hydra_config=True)
@@ -646,6 +649,17 @@ def check_choice(override: Override) -> None:
     if not value or isinstance(value, list):
         known = ", ".join(config_names(group))
         raise UsageError(f"{override.input_line}: expected a name, {group}=NAME. Choose from: {known}")
+
+
+def check_list(override: Override) -> None:
+    """Raise `UsageError` for a list where one value is expected; those of a sweep stand without brackets."""
+    key = override.key_or_group
+    swept = SWEPT_AS.get(key, key)
+    if swept not in ONE_VALUE or override.is_sweep_override() or not isinstance(override.value(), list):
+        return
+    values = override.get_value_element_as_str()[1:-1]
+    meant = "" if swept in NEVER_SWEPT or not values else f"; without brackets, {swept}={values}, each has its cells"
+    raise UsageError(f"{override.input_line}: expected one value, given a list{meant}")
 
 
 def of_a_choice(override: Override, swept: Collection[str]) -> bool:
@@ -815,7 +829,11 @@ def locate(node: Mapping[str, Any], where: str, allow_external: bool) -> type:
     try:
         found = getattr(import_module(module), name)
     except (ImportError, SyntaxError, AttributeError, ValueError) as error:
-        way = "" if path.startswith("tda.") else "; the folder of an own module has to be on PYTHONPATH"
+        way = "the folder of an own module has to be on PYTHONPATH"
+        if path.startswith("tda."):
+            own = ".".join(path.split(".")[-2:])
+            way = f"name a module of one's own without tda., _target_: {own} say, where {way}"
+        way = f"; {way}" if isinstance(error, ModuleNotFoundError) or not path.startswith("tda.") else ""
         raise UsageError(f"{where}._target_ = {path!r} cannot be imported: {error}{way}") from error
     except (Exception, SystemExit) as error:
         *_, (frame, line) = walk_tb(error.__traceback__)

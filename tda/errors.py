@@ -18,7 +18,7 @@ def unknown(kind: str, given: object, choices: Iterable[str]) -> UsageError:
     """
     names = sorted(map(str, choices))
     folded = {name.casefold(): name for name in names}
-    near = get_close_matches(str(given).casefold(), folded, n=1, cutoff=0.5)
+    near = get_close_matches(str(given).casefold(), folded, n=1, cutoff=0.6)
     hint = f"; did you mean {folded[near[0]]!r}?" if near else "."
     article = "an" if kind[0] in "aeiou" else "a"
     return UsageError(f"{str(given)!r} is not {article} {kind}{hint} Choose from: {', '.join(names)}")

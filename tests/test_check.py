@@ -134,7 +134,11 @@ def test_baselines_are_measured_compared_and_updated(tmp_path: Path, capsys: pyt
     assert "does not exist" in capsys.readouterr().err
     assert main([*command, "--update"]) == 0
     assert main(command) == 0
-    assert "4 as expected" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "\n2 cells and 2 averages as expected\n" in "\n" + shown.out
+    assert "was not measured" not in shown.err
+    main([*command, "classifier=linear_svm", "runtime.threads=1"])
+    assert f"note: {tmp_path / 'quick.csv'} was not measured with classifier=linear_svm; its" in capsys.readouterr().err
     path = tmp_path / "quick.csv"
     written = check.read(path)
     assert path.read_text().startswith("# Measured by: tda check quick method=pca,one_nn task=O-P --update")

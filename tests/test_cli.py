@@ -300,6 +300,15 @@ MISTAKES = {
     "no method": (["~method"], r"~method: expected a name, method=NAME\. Choose from: a_distance"),
     "null method": (["method=null"], r"method=null: expected a name"),
     "list of methods": (["method=[one_nn]"], r"method=\[one_nn\]: expected a name"),
+    "list of tasks": (["task=[O-P,P-O]"], r"tda: task=\[O-P,P-O\]: expected one value, given a list; .* task=O-P,P-O, each has its cells$"),
+    "list of a dataset's tasks": (["dataset.tasks=[O-P]"], r"tasks=\[O-P\]: expected one value, given a list; without brackets, task=O-P,"),
+    "list of seeds": (["seed=[0,1]"], r"given a list; without brackets, seed=0,1, each"),
+    "list of folders": (["results=[a,b]"], r"results=\[a,b\]: expected one value, given a list$"),
+    "module of one's own within tda": (
+        ["method._target_=tda.methods.shallow.mine.Mine"],
+        r"No module named .*; name a module of one's own without tda\., _target_: mine\.Mine say, .* be on PYTHONPATH$",
+    ),
+    "completion": (["-sc", "install=bash"], r"--shell-completion knows no program with commands"),
     "letters that want quotes": (["name=ünï"], r"'name=ünï' is not understood; .* quotes of its own"),
     "threads": (["runtime.threads=0"], r"runtime\.threads=0: expected at least 1"),
     "infinite": (["method=dann", "trainer.lr=inf"], r"trainer\.lr=inf: input should be a finite number"),
@@ -483,7 +492,7 @@ class TestReport:
 
 @pytest.mark.parametrize(
     ("kind", "group"), [("methods", "method"), ("datasets", "dataset"), ("backbones", "backbone"), ("selections", "selection"),
-                        ("experiments", "experiment")]
+                        ("experiments", "experiment"), ("trainers", "trainer"), ("classifiers", "classifier"), ("extractors", "extractor")]
 )  # fmt: skip
 def test_list_names_and_describes_everything(kind: str, group: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", kind]) == 0
@@ -546,10 +555,11 @@ def test_the_commands_of_the_readme_can_run(page: str, tmp_path: Path, monkeypat
         ("check quick --resultz x", "unrecognized arguments: --resultz; see tda check --help"),
         ("check quick method=tca --bar task=O-P", "unrecognized arguments: --bar; see tda check --help"),
         ("data", "the following arguments are required: ACTION; see tda data --help"),
-        ("list method", "argument kind: invalid choice: 'method' (choose from *); see tda list --help"),
+        ("list method", "argument KIND: invalid choice: 'method' (choose from *); see tda list --help"),
         ("report --format docx", "argument --format: invalid choice: 'docx' (choose from *); see tda report --help"),
         ("run --mulitrun method=tca", "unrecognized arguments: --mulitrun; see tda run --help"),
         ("run --cfg everything", "argument --cfg/-c: invalid choice: 'everything' (choose from *); see tda run --help"),
+        ("data list runtime.data=x", "unrecognized arguments: runtime.data=x; see tda data list --help"),
         ("report method=tca", "unrecognized arguments: method=tca; see tda report --help"),
     ],
 )

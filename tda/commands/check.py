@@ -14,6 +14,7 @@ from tda.cache import check_room
 from tda.commands import Commands, add_overrides, quoted, searchpath
 from tda.commands.run import computed
 from tda.errors import UsageError, unknown
+from tda.report.table import AVERAGE
 from tda.resources import config_names
 from tda.store import Record
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Cell = tuple[str, str, str]  # dataset, method, task
 NARROWING = ("dataset", "method=", "task=", "shard=", "hydra.sweeper")  # without these, a cell that is lost is missing
+
+NO_SETTING = (*NARROWING, "seed=", "name=", "runtime.", "hydra", "keep_features=", "allow_external=")
 
 
 def add(commands: Commands) -> None:
@@ -86,6 +89,10 @@ def judge(options: argparse.Namespace) -> int:
             replaceable(path, check.cells(expected), wanted, narrowed)
         elif expected is not None:
             judgeable(path, check.cells(expected), wanted)
+            if other := settings(options.overrides, check.commands(path)):
+                print(
+                    f"note: {path} was not measured with {', '.join(other)}; its first lines say how", file=sys.stderr
+                )
         records = [record for plan, typed in plans for record in computed(plan, typed)]
     for record in records:
         if record.status == "failed":
@@ -139,6 +146,12 @@ def judgeable(path: Path, expected: set[Cell], wanted: set[Cell]) -> None:
         )
 
 
+def settings(overrides: list[str], commands: list[str]) -> list[str]:
+    """Return the overrides that change what is computed and are in none of the commands that measured a baseline."""
+    measured_with = {word for command in commands for word in shlex.split(command)}
+    return [o for o in overrides if o not in measured_with and not o.lstrip("+~").startswith(NO_SETTING)]
+
+
 def replaceable(path: Path, expected: set[Cell], wanted: set[Cell], narrowed: bool) -> None:
     """Refuse, before anything is run, an update that would lose cells which a baseline has.
 
@@ -183,6 +196,9 @@ def tell(found: list[check.Verdict]) -> None:
     for verdict in found:
         if verdict.state != "as expected":
             print(verdict)
-    print(
-        ", ".join(f"{count} {state}" for state, count in Counter(v.state for v in found).items()) or "nothing to judge"
-    )
+    counts = Counter((verdict.state, verdict.place[-1] == AVERAGE) for verdict in found)
+    said = []
+    for state in dict.fromkeys(verdict.state for verdict in found):
+        parts = [(counts[state, False], "cell"), (counts[state, True], "average")]
+        said.append(" and ".join(f"{n} {what}{'s' * (n > 1)}" for n, what in parts if n) + f" {state}")
+    print(", ".join(said) or "nothing to judge")

@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
 
             exit codes: 0 fine, 1 it differs or cannot be had, 2 wrong usage"""),
     )
-    actions = command.add_subparsers(required=True, metavar="ACTION")
+    actions = command.add_subparsers(required=True, dest="action", metavar="ACTION")
     for action, about, call in (
         ("list", "whether each data set is here, its size and its licence", list_data),
         ("fetch", "download a data set, or say where its owners publish it and where to put it", fetch_data),
@@ -41,7 +41,10 @@ def add(commands: Commands) -> None:
     ):
         command = actions.add_parser(action, help=about, description=about[0].upper() + about[1:] + ".")
         command.add_argument(
-            "--data", type=Path, metavar="PATH", help="the data folder (default: $TDA_DATA, else a cache)"
+            "--data",
+            type=Path,
+            metavar="PATH",
+            help="the data folder (default: $TDA_DATA, else data in $TDA_CACHE or ~/.cache/tda)",
         )
         command.set_defaults(call=call)
     for action in ("fetch", "verify", "stats"):

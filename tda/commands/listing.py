@@ -14,6 +14,9 @@ LISTED = {
     "methods": "method",
     "datasets": "dataset",
     "backbones": "backbone",
+    "extractors": "extractor",
+    "classifiers": "classifier",
+    "trainers": "trainer",
     "selections": "selection",
     "experiments": "experiment",
 }
@@ -23,12 +26,12 @@ def add(commands: Commands) -> None:
     """Add this command's parser."""
     command = commands.add_parser(
         "list",
-        help="what there is: methods, datasets, backbones, selections, experiments",
+        help=f"what there is: {', '.join(LISTED)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="List what can be named in `tda run`, one line each.",
         epilog="examples:\n  tda list methods\n  tda list datasets",
     )
-    command.add_argument("kind", choices=LISTED)
+    command.add_argument("kind", choices=LISTED, metavar="KIND", help=f"one of {', '.join(LISTED)}")
     command.set_defaults(call=show_list)
 
 

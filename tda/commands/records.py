@@ -52,12 +52,15 @@ def chosen(records: Iterable[Record], options: argparse.Namespace) -> list[Recor
         They name a dataset, backbone or method that none of the records has, or no record is left.
     """
     records = list(records)
+    among = "these records"
     for key in KEYS:
         wanted = getattr(options, key)
         there = {getattr(record, key) for record in records}
         for name in wanted or []:
             if there and name not in there:
-                raise unknown(f"{key} in these records", name, there)
+                raise unknown(f"{key} in {among}", name, there)
+        if wanted is not None:
+            among += f" of {key} {', '.join(wanted)}"
         records = [record for record in records if wanted is None or getattr(record, key) in wanted]
     if not records:
         raise UsageError(report.NOTHING)

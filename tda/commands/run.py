@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
               tda run method=dann --cfg job                           show the configuration, run nothing
               tda run --hydra-help                                    Hydra's own flags
 
-            exit codes: 0 fine, 1 a cell failed, 2 wrong usage"""),
+            exit codes: 0 fine, 1 a cell failed, 2 wrong usage, 130 interrupted, 143 told to stop"""),
     )
 
 
@@ -57,12 +57,14 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError("--experimental-rerun unpickles a file, which tda never does; repeat the command instead")
     if flags.config_path or flags.config_name:
         raise UsageError("--config-path and --config-name replace tda's own configuration; add to it with --config-dir")
+    if flags.shell_completion:
+        raise UsageError("--shell-completion knows no program with commands, as tda is; tda list names what there is")
     overrides = list(flags.overrides)
     if flags.config_dir:
         overrides.append(searchpath(flags.config_dir))
     if flags.run:
         overrides.append("hydra.mode=RUN")
-    if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
+    if flags.cfg or flags.info or flags.hydra_help:
         show([*flags.overrides, *(word for word in arguments if word not in flags.overrides)], overrides)
         return 0
     plans = [(Sweep(one), one) for one in separate(overrides)]
