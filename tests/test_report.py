@@ -317,6 +317,26 @@ def test_latex_compiles(tmp_path: Path) -> None:
     subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "tasks", "shown"),
+    [
+        ("office_caltech10_surf", ("A-C", "W-C", "C-D", "C-A", "A-C"), ("C-A", "C-D", "A-C", "W-C")),
+        ("my_own", ("B-A", "A-C", "A-B"), ("A-B", "A-C", "B-A")),
+    ],
+)
+def test_tasks_are_in_the_order_of_the_dataset(dataset: str, tasks: tuple[str, ...], shown: tuple[str, ...]) -> None:
+    made = [record(key=str(i), seed=i, dataset=dataset, task=task) for i, task in enumerate(tasks)]
+    for order in (made, made[::-1]):
+        assert report.tables(order)[0].tasks == shown
+
+
+def test_a_table_of_some_of_the_tasks_says_so() -> None:
+    six = [record(key=task, task=task) for task in ("O-P", "O-S", "P-O", "P-S", "S-O", "S-P")]
+    assert "digits: accuracy in per cent on 2 of 6 tasks, 1 seed" in report.render(report.tables(six[:2]), "text")
+    for whole in (six, [record(dataset="my_own")], records()):
+        assert "per cent, " in report.render(report.tables(whole), "text")
+
+
 def test_one_table_per_dataset_and_none_for_nothing() -> None:
     assert [t.dataset for t in report.tables([record(), record(dataset="office31")])] == [
         "digits",

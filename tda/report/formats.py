@@ -86,10 +86,11 @@ def aligned(lines: list[list[str]], names: int) -> list[str]:
 
 
 def title(table: Table) -> str:
-    """Say what the numbers are: their unit, how many seeds, and what chose the iterates."""
+    """Say what the numbers are: their unit, the share of the tasks, how many seeds, and what chose the iterates."""
+    part = f" on {len(table.tasks)} of {len(table.listed)} tasks" if set(table.tasks) < set(table.listed) else ""
     counts = sorted({entry.seeds for row in table.rows for entry in row.entries.values() if entry.seeds}) or [1]
     seeds = f"{' or '.join(map(str, counts))} seed{'s' if counts != [1] else ''}"
-    return f"accuracy in per cent, {seeds}, selection: {', '.join(table.selections)}"
+    return f"accuracy in per cent{part}, {seeds}, selection: {', '.join(table.selections)}"
 
 
 def markdown(table: Table) -> str:

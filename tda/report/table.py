@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from tda.reported import listed_tasks
+from tda.resources import config_names
 from tda.store import Record
 
 AVERAGE = "Avg"
@@ -87,6 +89,11 @@ class Table:
     rows: tuple[Row, ...]
 
     @cached_property
+    def listed(self) -> tuple[str, ...]:
+        """The tasks of the dataset's config, in its order; none where that leaves them to the user's files."""
+        return listed(self.dataset)
+
+    @cached_property
     def distances(self) -> tuple[str, ...]:
         """Names of the distances that any row has."""
         return tuple(dict.fromkeys(name for row in self.rows for name in row.distances))
@@ -131,7 +138,7 @@ def tables(records: Iterable[Record]) -> list[Table]:
 
 def table(dataset: str, cells: pd.DataFrame) -> Table:
     """Make the table of one dataset's cells."""
-    tasks = tuple(dict.fromkeys(cells["task"]))
+    tasks = in_order(cells["task"], listed(dataset))
     by_seed = accuracies(cells, tasks)
     grouped = by_seed.groupby("setting", sort=False)
     means, spreads, counts = grouped.mean(), grouped.std(ddof=1), grouped.count().to_dict("index")
@@ -181,6 +188,23 @@ def table(dataset: str, cells: pd.DataFrame) -> Table:
         )
     ordered = sorted(rows, key=lambda row: (row.oracle, row.backbone, row.average or 0.0, row.label))
     return Table(dataset, tasks, tuple(ordered))
+
+
+def listed(dataset: str) -> tuple[str, ...]:
+    """Return the tasks of a dataset's config, in its order; none of a dataset of the user's."""
+    return listed_tasks(dataset) if dataset in config_names("dataset") else ()
+
+
+def in_order(tasks: Iterable[str], listed: Sequence[str]) -> tuple[str, ...]:
+    """Return each task once: those that are listed in that order, then the others by name.
+
+    Examples
+    --------
+    >>> in_order(["B-C", "A-B", "B-A", "A-B"], ["B-A", "A-B"])
+    ('B-A', 'A-B', 'B-C')
+    """
+    there = set(tasks)
+    return (*(task for task in listed if task in there), *sorted(there.difference(listed)))
 
 
 def first_of_each(cells: pd.DataFrame) -> pd.DataFrame:
