@@ -114,7 +114,7 @@ def test_every_section_is_there(folder: Path) -> None:
     assert "tda run method=dann,mcc 'seed=range(2)'  # 25 cells" in page
     assert "0123456789ab" in page
     assert "selection: last" in page
-    assert "1 cells failed" in page
+    assert "1 cell failed" in page
 
 
 def test_numbers_in_the_text_of_a_figure_keep_their_digits() -> None:
@@ -137,6 +137,14 @@ def test_one_record_is_enough(tmp_path: Path) -> None:
     page = html.page([record()], Store(tmp_path), "tda report")
     assert "TCA" in page
     assert "keep_features=true" in page
+
+
+def test_a_section_of_nothing_has_no_heading_and_what_is_shown_is_not_missing(tmp_path: Path) -> None:
+    alone = record(scores={"entropy": [[0, 0.5]]}, distances={"a_distance": 1.25})
+    page = " ".join(Parsed(html.page([alone], Store(tmp_path), "x")).text)
+    assert "Chosen without target labels" not in page
+    assert "at least two candidates that validators have judged" in page
+    assert "distance between the domains (" not in page
 
 
 def test_a_record_of_no_table_says_itself_what_runs_it_again(tmp_path: Path) -> None:

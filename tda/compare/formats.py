@@ -91,7 +91,18 @@ def marked(cell: Cell) -> str:
         return "misprint"
     if cell.difference is None:
         return ""
-    return f"{round(cell.difference, cell.digits) + 0:+.{cell.digits}f} {MARKS[cell.verdict]}".rstrip()
+    return f"{signed(cell.difference, cell.digits)} {MARKS[cell.verdict]}".rstrip()
+
+
+def signed(difference: float, digits: int) -> str:
+    """Return a difference with its sign, that of nothing a plus.
+
+    Examples
+    --------
+    >>> signed(-0.04, 1), signed(-0.06, 1)
+    ('+0.0', '-0.1')
+    """
+    return f"{round(difference, digits) + 0:+.{digits}f}"
 
 
 def text(comparisons: Sequence[Comparison]) -> str:

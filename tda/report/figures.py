@@ -188,8 +188,17 @@ def heat_map(table: Table) -> Iterator[Shown]:
 
 
 def shortened(name: str, length: int = 26) -> str:
-    """Return a name that fits an axis."""
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+    """Return a name that fits an axis, cut in the middle: what tells settings of one method apart is at the end.
+
+    Examples
+    --------
+    >>> shortened("TCA (classifier=OneNN, dim=30)", 15)
+    'TCA (cl…dim=30)'
+    """
+    if len(name) <= length:
+        return name
+    front = length // 2
+    return f"{name[:front]}…{name[front + 1 - length :]}"
 
 
 def ranks(made: Statistics) -> Iterator[Shown]:
@@ -204,7 +213,7 @@ def ranks(made: Statistics) -> Iterator[Shown]:
     ax.set(xlim=(1 - 0.55 * (count - 1), count + 0.55 * (count - 1)), ylim=(top + half, -1.9))
     ax.axis("off")
     ax.plot([1, count], [0, 0], color=INK, lw=1)
-    for rank in range(1, count + 1) if count <= 12 else np.linspace(1, count, 6).round().astype(int):
+    for rank in range(1, count + 1) if count <= 8 else np.linspace(1, count, 6).round().astype(int):
         ax.plot([rank, rank], [0, -0.18], color=INK, lw=0.8)
         ax.text(rank, -0.3, str(rank), ha="center", va="bottom", fontsize=7, color=MUTED)
     for i, (name, rank) in enumerate(zip(made.methods, made.ranks, strict=True)):

@@ -146,12 +146,14 @@ def dataset(number: int, table: Table, records: Sequence[Record], store: Store) 
         elif drawn[name]:
             yield f"<h3>{heading}</h3>"
             yield from gallery(drawn[name], f"d{number}-{name}")
-        elif how:
+        elif how and not (name == "distances" and table.distances):
             absent.append(f"{heading.lower()} ({how})")
     chosen = list(selection(records))
     yield from chosen
     if not chosen:
-        absent.append("chosen without target labels (`selection=scores`)")
+        judged = any(record.scores for record in records)
+        how = "at least two candidates that validators have judged" if judged else "`selection=scores`"
+        absent.append(f"chosen without target labels ({how})")
     if number >= DRAWN:
         absent = [
             f"figures, which are drawn of the first {DRAWN} datasets (`tda report --dataset {table.dataset} --html`)"
@@ -279,7 +281,7 @@ def comparison(records: Sequence[Record]) -> Iterator[str]:
     for one in alike:
         cell = one.cells[-1]
         ours, theirs = f"{cell.ours:.{cell.digits}f}", f"{cell.reported:.{cell.digits}f}"
-        difference = "" if cell.difference is None else f"{cell.difference:+.{cell.digits}f}"
+        difference = "" if cell.difference is None else compare.signed(cell.difference, cell.digits)
         besides = "; ".join([*one.caveats, *([f"average {one.averaged}"] if one.averaged else [])])
         verdict = "misprinted" if cell.misprinted else cell.verdict or "spread unknown"
         lines.append([one.ours.label, cell.task, ours, theirs, difference, verdict, besides, one.source])
@@ -306,16 +308,19 @@ def selection(records: Sequence[Record]) -> Iterator[str]:
     """Yield how well validators choose, for each kind of pool that these records have; nothing where none was asked."""
     if not any(record.scores for record in records):
         return
-    yield "<h3>Chosen without target labels</h3>"
-    yield f'<p class="muted">{escape(regret.LEGEND)}</p><div class="figures">'
+    boxes: list[str] = []
     for over, pool in regret.POOLS.items():
         try:
             head, *lines = regret.totals(regret.judgements(records, over))
         except UsageError:
             continue
         caption = f"{pool.what[0].upper()}{pool.what[1:]}"
-        yield from box(caption, Grid(caption, head, lines, frozenset(range(1, len(head)))))
-    yield "</div>"
+        boxes += box(caption, Grid(caption, head, lines, frozenset(range(1, len(head)))))
+    if boxes:
+        yield "<h3>Chosen without target labels</h3>"
+        yield f'<p class="muted">{escape(regret.LEGEND)}</p><div class="figures">'
+        yield from boxes
+        yield "</div>"
 
 
 def rank_table(made: Statistics) -> Iterator[str]:
@@ -338,7 +343,7 @@ def pair_table(made: Statistics) -> Iterator[str]:
     if lines:
         head = ["Method", "against", "better on", "worse on", "p", "p, Holm"]
         caption = "Wilcoxon’s signed-rank test over the tasks, two-sided and exact, and adjusted for all pairs tested."
-        yield f"<details><summary>{len(lines)} pairs of methods</summary>"
+        yield f"<details><summary>{plural(len(lines), 'pair')} of methods</summary>"
         yield from box("Pairs of methods", Grid(caption, head, lines, frozenset({2, 3, 4, 5})))
         yield "</details>"
 
@@ -419,11 +424,11 @@ def provenance(records: Sequence[Record], store: Store, command: str) -> Iterato
     keys = {record.key for record in records}
     found = commands(store, keys)
     if found:
-        told = "\n".join(f"{made}  # {len(held):,} cells" for made, held in found.items())
+        told = "\n".join(f"{made}  # {plural(len(held), 'cell')}" for made, held in found.items())
         yield f"<p>The records, as the tables beside them say:</p><pre>{escape(told)}</pre>"
     known = set().union(*found.values())
     if untold := [record for record in records if record.key not in known]:
-        yield f"<p>Of {len(untold):,} cells no table there says which command made them.</p>"
+        yield f"<p>Of {plural(len(untold), 'cell')} no table there says which command made them.</p>"
         if alone := [record.command for record in untold if record.command]:
             yield f"<p>The records of {len(alone):,} say what runs each alone again; the first:</p>"
             yield f"<pre>{escape(alone[0])}</pre>"
@@ -440,9 +445,14 @@ def provenance(records: Sequence[Record], store: Store, command: str) -> Iterato
     if skipped:
         listed = "".join(f"<li>{escape(file)}</li>" for file in sorted(skipped)[:FAILURES])
         more = escape(some(min(len(skipped), FAILURES), len(skipped), "files", "the first"))
-        yield f"<details><summary>{len(skipped)} files could not be read and were left out.{more}</summary>"
+        yield f"<details><summary>{plural(len(skipped), 'file')} could not be read and left out.{more}</summary>"
         yield f"<ul>{listed}</ul></details>"
     yield "</footer>"
+
+
+def plural(count: int, what: str) -> str:
+    """Return a number of things, ``1 cell`` or ``1,200 cells``."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def failures(failed: Sequence[Record]) -> Iterator[str]:
@@ -463,7 +473,7 @@ def failures(failed: Sequence[Record]) -> Iterator[str]:
             f'<td class="name wrap">{escape(tasks)}</td><td>{len(cells)}</td>'
             f'<td class="name wrap">{escape(error)}{detail}</td></tr>'
         )
-    yield f'<section aria-labelledby="failures">\n<h2 id="failures">{len(failed):,} cells failed</h2>'
+    yield f'<section aria-labelledby="failures">\n<h2 id="failures">{plural(len(failed), "cell")} failed</h2>'
     if len(shown) < len(alike):
         yield f"<p>{some(len(shown), len(alike), 'reasons', 'the first')}</p>"
     heads = "".join(f'<th scope="col" class="name">{name}</th>' for name in ("Method", "Dataset", "Tasks"))
