@@ -140,7 +140,8 @@ def test_one_record_is_enough(tmp_path: Path) -> None:
 
 
 def test_a_section_of_nothing_has_no_heading_and_what_is_shown_is_not_missing(tmp_path: Path) -> None:
-    alone = record(scores={"entropy": [[0, 0.5]]}, distances={"a_distance": 1.25})
+    config = {"validation": {"held": 0.2}}
+    alone = record(key=digest(config), config=config, scores={"entropy": [[0, 0.5]]}, distances={"a_distance": 1.25})
     page = " ".join(Parsed(html.page([alone], Store(tmp_path), "x")).text)
     assert "Chosen without target labels" not in page
     assert "at least two candidates that validators have judged" in page
