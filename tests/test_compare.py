@@ -388,6 +388,7 @@ def test_the_command_compares_a_results_folder(tmp_path: Path, capsys: pytest.Ca
     ("arguments", "said"),
     [
         (["--method", "jad"], "'jad' is not a method in these records; did you mean 'jda'?"),
+        (["--method", "mine"], "'mine' is not a method in these records. Choose from"),
         (["--method", "hafn"], "none of these records has a reported accuracy beside it"),
         (["--output", "/proc/none/file"], "cannot write '/proc/none/file'"),
     ],
@@ -398,6 +399,17 @@ def test_a_mistake_gets_one_line(
     store(tmp_path)
     assert main(["compare", "--results", str(tmp_path), *arguments]) == 2
     assert f"tda: {said}" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_method_that_another_dataset_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store(tmp_path)
+    config = {"backbone": {}, "method": {"name": "coral"}, "trainer": None}
+    other = ours("A-W", 70.0, dataset="office31", method="coral", backbone="resnet50", config=config)
+    Store(tmp_path).put(replace(other, key=digest(config)))
+    chosen = ["--dataset", "office_caltech10_surf", "--method", "jda", "coral"]
+    assert main(["compare", "--results", str(tmp_path), *chosen]) == 2
+    said = "'coral' is not a method in these records of dataset office_caltech10_surf. Choose from: hafn, jda"
+    assert capsys.readouterr().err == f"tda: {said}\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--method", "tca"]])

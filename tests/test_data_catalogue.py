@@ -238,6 +238,10 @@ class TestCommands:
         assert run("stats", "office31", "dataset.siz=3", "--data", tmp_path) == 2
         assert "did you mean 'size'?" in capsys.readouterr().err
 
+    def test_the_data_folder_of_a_run(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("stats", "office31", f"runtime.data={tmp_path}") == 2
+        assert capsys.readouterr().err == f"tda: runtime.data={tmp_path}: for tda data that is --data {tmp_path}\n"
+
     def test_a_data_folder_with_an_awkward_name(self, office: Path, capsys: pytest.CaptureFixture[str]) -> None:
         data = office / "it's, a = [folder]"
         run("fetch", "office31", "--from", office / "office.tar.gz", "--data", data)

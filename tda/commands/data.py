@@ -148,6 +148,9 @@ def dataset_of(name: str, data: Path, overrides: Sequence[str]) -> "Dataset":
     from tda.config import build, composer, usage_errors
 
     sources_of(name)
+    for override in overrides:
+        if override.startswith("runtime.data="):
+            raise UsageError(f"{override}: for tda data that is --data {override.partition('=')[2]}")
     typed = [f"dataset={name}", *overrides]
     with usage_errors(typed), composer():
         config = compose("config", typed)
