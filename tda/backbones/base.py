@@ -209,7 +209,7 @@ def portions(x: Tensor) -> tuple[Tensor, ...]:
 
 
 def portion(x: Tensor) -> int:
-    """Return how many samples are shown to a network at once, so that a forward pass takes less than a step does."""
+    """Return how many samples are shown to a network at once: what takes less memory than a step does."""
     return SHOWN if x.ndim == 2 else min(SHOWN, max(1, PIXELS // (x.shape[1] * x.shape[2])))
 
 
