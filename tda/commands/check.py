@@ -13,6 +13,7 @@ from tda import check
 from tda.cache import check_room
 from tda.commands import Commands, add_overrides, quoted, searchpath
 from tda.commands.run import computed
+from tda.compare import plural
 from tda.errors import UsageError, unknown
 from tda.report.table import AVERAGE
 from tda.resources import config_names
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 Cell = tuple[str, str, str]  # dataset, method, task
 NARROWING = ("dataset", "method=", "task=", "shard=", "hydra.sweeper")  # without these, a cell that is lost is missing
-
 NO_SETTING = (*NARROWING, "seed=", "name=", "runtime.", "hydra", "keep_features=", "allow_external=")
 
 
@@ -200,5 +200,5 @@ def tell(found: list[check.Verdict]) -> None:
     said = []
     for state in dict.fromkeys(verdict.state for verdict in found):
         parts = [(counts[state, False], "cell"), (counts[state, True], "average")]
-        said.append(" and ".join(f"{n} {what}{'s' * (n > 1)}" for n, what in parts if n) + f" {state}")
+        said.append(" and ".join(plural(n, what) for n, what in parts if n) + f" {state}")
     print(", ".join(said) or "nothing to judge")

@@ -394,5 +394,5 @@ def spelled(protocol: str) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Return a count with its noun."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+    """Return a count with its noun, ``1 cell`` or ``1,200 cells``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

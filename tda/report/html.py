@@ -343,7 +343,7 @@ def pair_table(made: Statistics) -> Iterator[str]:
     if lines:
         head = ["Method", "against", "better on", "worse on", "p", "p, Holm"]
         caption = "Wilcoxon’s signed-rank test over the tasks, two-sided and exact, and adjusted for all pairs tested."
-        yield f"<details><summary>{plural(len(lines), 'pair')} of methods</summary>"
+        yield f"<details><summary>{compare.plural(len(lines), 'pair')} of methods</summary>"
         yield from box("Pairs of methods", Grid(caption, head, lines, frozenset({2, 3, 4, 5})))
         yield "</details>"
 
@@ -424,11 +424,11 @@ def provenance(records: Sequence[Record], store: Store, command: str) -> Iterato
     keys = {record.key for record in records}
     found = commands(store, keys)
     if found:
-        told = "\n".join(f"{made}  # {plural(len(held), 'cell')}" for made, held in found.items())
+        told = "\n".join(f"{made}  # {compare.plural(len(held), 'cell')}" for made, held in found.items())
         yield f"<p>The records, as the tables beside them say:</p><pre>{escape(told)}</pre>"
     known = set().union(*found.values())
     if untold := [record for record in records if record.key not in known]:
-        yield f"<p>Of {plural(len(untold), 'cell')} no table there says which command made them.</p>"
+        yield f"<p>Of {compare.plural(len(untold), 'cell')} no table there says which command made them.</p>"
         if alone := [record.command for record in untold if record.command]:
             yield f"<p>The records of {len(alone):,} say what runs each alone again; the first:</p>"
             yield f"<pre>{escape(alone[0])}</pre>"
@@ -445,14 +445,10 @@ def provenance(records: Sequence[Record], store: Store, command: str) -> Iterato
     if skipped:
         listed = "".join(f"<li>{escape(file)}</li>" for file in sorted(skipped)[:FAILURES])
         more = escape(some(min(len(skipped), FAILURES), len(skipped), "files", "the first"))
-        yield f"<details><summary>{plural(len(skipped), 'file')} could not be read and left out.{more}</summary>"
+        count = compare.plural(len(skipped), "file")
+        yield f"<details><summary>{count} could not be read and left out.{more}</summary>"
         yield f"<ul>{listed}</ul></details>"
     yield "</footer>"
-
-
-def plural(count: int, what: str) -> str:
-    """Return a number of things, ``1 cell`` or ``1,200 cells``."""
-    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def failures(failed: Sequence[Record]) -> Iterator[str]:
@@ -473,7 +469,7 @@ def failures(failed: Sequence[Record]) -> Iterator[str]:
             f'<td class="name wrap">{escape(tasks)}</td><td>{len(cells)}</td>'
             f'<td class="name wrap">{escape(error)}{detail}</td></tr>'
         )
-    yield f'<section aria-labelledby="failures">\n<h2 id="failures">{plural(len(failed), "cell")} failed</h2>'
+    yield f'<section aria-labelledby="failures">\n<h2 id="failures">{compare.plural(len(failed), "cell")} failed</h2>'
     if len(shown) < len(alike):
         yield f"<p>{some(len(shown), len(alike), 'reasons', 'the first')}</p>"
     heads = "".join(f'<th scope="col" class="name">{name}</th>' for name in ("Method", "Dataset", "Tasks"))
