@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import rankdata, spearmanr
 
 from tda.cache import digest
+from tda.compare import plural
 from tda.errors import UsageError
 from tda.report.formats import piped, ruled
 from tda.report.table import first_of_each, frame, row_labels
@@ -92,7 +93,7 @@ def trained_as(config: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in config.items()
         if key not in ("selection", "validation")
     }
-    return seedless | {"held": config["validation"]["held"]}
+    return seedless | {"held": config.get("validation", {}).get("held")}
 
 
 def iterates(cell: pd.Series, label: str) -> Iterator[dict[str, object]]:
@@ -247,7 +248,7 @@ def render(records: Sequence[Record], over: str, form: str) -> str:
 def parts(made: pd.DataFrame, records: Sequence[Record], over: str) -> Iterator[Lines]:
     """Yield the tables of the report: all pools together, by method, and the one setting for all tasks."""
     pools = made.groupby(list(POOLS[over].shared), sort=False).ngroups
-    yield Lines(f"{described(made)}: {pools} pools of {POOLS[over].what}", totals(made))
+    yield Lines(f"{described(made)}: {plural(pools, 'pool')} of {POOLS[over].what}", totals(made))
     methods = by_method(made)
     if methods.shape[1] > 1:
         regrets = [[NAMES[name], *map(shown, row)] for name, *row in methods.itertuples()]
@@ -282,7 +283,7 @@ def described(made: pd.DataFrame) -> str:
         f"{dataset}, {backbone}"
         for dataset, backbone in sorted(set(zip(made["dataset"], made["backbone"], strict=True)))
     )
-    return f"{names}; {tasks} task{'s' * (tasks > 1)}, {seeds} seed{'s' * (seeds > 1)}"
+    return f"{names}; {plural(tasks, 'task')}, {plural(seeds, 'seed')}"
 
 
 def shown(value: float) -> str:

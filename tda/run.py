@@ -206,7 +206,7 @@ def tell_of_batch(batch: int, source: int, target: int) -> None:
 @cache
 def tell_of_skipped(dataset: str, domain: str, files: int) -> None:
     """Say once that files of a domain could not be read, and that what follows is without them."""
-    log.warning("%s %s: %d unreadable files are left out; its records name them", dataset, domain, files)
+    log.warning("%s %s: unreadable files left out: %d; its records name them", dataset, domain, files)
 
 
 def keep_features(estimator: Estimator, task: Task, picture: Path) -> None:

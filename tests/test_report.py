@@ -299,6 +299,20 @@ def test_markdown_has_as_many_places_in_every_line() -> None:
     assert "*59.0 ± 0.0* ↓" in report.markdown(table)
 
 
+@pytest.mark.parametrize("form", ["text", "markdown"])
+def test_distances_have_three_digits_and_are_told_below(form: str) -> None:
+    far = [replace(one, distances={"mmd2": 0.17, "angle": 31.25 if one.method == "dann" else 2}) for one in records()]
+    shown = report.render(report.tables(far), form)
+    (dann,) = (line.replace("|", " ").split() for line in shown.splitlines() if " dann" in f" {line}")
+    assert "0.170" in dann
+    assert "31.2" in dann
+    assert "2.00" in shown
+    assert shown.endswith(
+        "mmd2, angle: how far apart the method leaves the two domains, mean over tasks and seeds; less is nearer."
+    )
+    assert "how far apart" not in report.render(report.tables(records()), form)
+
+
 def test_latex_escapes_and_balances() -> None:
     (table,) = report.tables(records())
     made = report.latex(table)

@@ -146,6 +146,8 @@ def test_a_section_of_nothing_has_no_heading_and_what_is_shown_is_not_missing(tm
     assert "Chosen without target labels" not in page
     assert "at least two candidates that validators have judged" in page
     assert "distance between the domains (" not in page
+    assert "a_distance: how far apart the method leaves the two domains" in page
+    assert "1.25" in page
 
 
 def test_a_record_of_no_table_says_itself_what_runs_it_again(tmp_path: Path) -> None:

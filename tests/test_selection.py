@@ -484,6 +484,12 @@ def by_validator(made: pd.DataFrame, task: str = "A-B") -> dict[str, tuple[float
     return {one.validator: (one.accuracy, pytest.approx(one.regret)) for one in own.itertuples()}
 
 
+def test_one_pool_is_one_and_needs_no_samples_held_back() -> None:
+    alone = of_run([50, 80], {"snd": [3, 9]})
+    alone.config.pop("validation")
+    assert ": 1 pool of iterates" in regret.render([alone], "iterates", "text")
+
+
 def test_regret_over_iterates() -> None:
     made = regret.judgements([of_run([50, 80, 70], {"dev": [1, 2, 3], "snd": [3, 9, 4], "bnm": [5, 5, 5]})], "iterates")
     assert by_validator(made) == {

@@ -20,6 +20,7 @@ LEGEND = (
     "Oracle rows use target labels (trained on them, cross-fitted, or chosen by them) and never compete for best. Gap "
     "closed: (method - source-only) / (target-trained - source-only) of the averages."
 )
+DISTANCES = "how far apart the method leaves the two domains, mean over tasks and seeds; less is nearer."
 NOTHING = "no record matches; `tda run` makes records, and `--results` says where they are"
 MADE_BY = "Made by `{}`."
 
@@ -31,6 +32,17 @@ def number(entry: Entry, plus_minus: str) -> str:
     if entry.mean is None:
         return "-"
     return f"{entry.mean:.1f}" + ("" if entry.std is None else f"{plus_minus}{entry.std:.1f}")
+
+
+def significant(value: float) -> str:
+    """Return a number with three significant digits, zeros at its end among them.
+
+    Examples
+    --------
+    >>> significant(0.16999), significant(2), significant(123.4)
+    ('0.170', '2.00', '123')
+    """
+    return f"{value:#.3g}".rstrip(".")
 
 
 def heading(table: Table) -> list[str]:
@@ -47,7 +59,7 @@ def body(table: Table, show: Callable[[Entry], str], gap: Callable[[float], str]
             f"{row.label} (oracle)" if row.oracle else row.label,
             row.backbone,
             *(show(row.entries[column]) for column in (*table.tasks, AVERAGE)),
-            *(f"{row.distances[name]:.3g}" if name in row.distances else "" for name in table.distances),
+            *(significant(row.distances[name]) if name in row.distances else "" for name in table.distances),
             *([gap(row.gap) if row.gap is not None else ""] if has_gap else []),
         ]
         for row in table.rows
@@ -185,9 +197,16 @@ def render(made: Iterable[Table], form: str) -> str:
     if form == "csv":
         return csv(*made)
     shown = [FORMATS[form](table) for table in made]
-    in_markdown = LEGEND.replace("*: best", "Bold: best").replace("+: second", "Italics: second")
-    legend = {"text": [LEGEND], "markdown": [in_markdown], "latex": []}[form]
+    said = " ".join([LEGEND, *measured(*made)])
+    in_markdown = said.replace("*: best", "Bold: best").replace("+: second", "Italics: second")
+    legend = {"text": [said], "markdown": [in_markdown], "latex": []}[form]
     return "\n\n".join([*shown, *legend])
+
+
+def measured(*made: Table) -> list[str]:
+    """Return what the columns of distances are, if there are any."""
+    names = dict.fromkeys(name for table in made for name in table.distances)
+    return [f"{', '.join(names)}: {DISTANCES}"] if names else []
 
 
 def write(records: Iterable[Record], folder: Path, name: str, command: str) -> list[Path]:

@@ -3,7 +3,7 @@
 import re
 from base64 import b64encode
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from html import escape
 from io import StringIO
@@ -14,7 +14,7 @@ from tda import compare, regret
 from tda.errors import UsageError
 from tda.report import figures
 from tda.report.figures import Shown, compared, some, styled
-from tda.report.formats import commands, title
+from tda.report.formats import commands, measured, significant, title
 from tda.report.statistics import ALPHA, Statistics, sentences, statistics
 from tda.report.table import AVERAGE, Entry, Row, Table, tables
 from tda.store import Record, Store
@@ -232,6 +232,7 @@ def accuracy_table(table: Table) -> Iterator[str]:
         '<span class="bad">↓</span> negative transfer: below the method’s own baseline. '
         "<em>Oracles</em> use target labels and never compete."
         + (" Gap closed: (method − source-only) / (target-trained − source-only)." if gaps else "")
+        + escape("".join(f" {said}" for said in measured(table)))
         + code(some(len(rows), len(table.rows), "rows", "the best averages; `tda report --format csv` has all"))
     )
     inner = f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
@@ -245,14 +246,14 @@ def accuracy_line(table: Table, row: Row, several: bool, gaps: bool) -> str:
     cells += [f'<td class="name">{escape(row.backbone)}</td>'] if several else []
     cells += [place(row.entries[task]) for task in table.tasks]
     cells += [place(row.entries[AVERAGE], "average")]
-    cells += [measured(row.distances.get(name), ".3g") for name in table.distances]
-    cells += [measured(row.gap, ".0f", " %")] if gaps else []
+    cells += [known(row.distances.get(name), significant) for name in table.distances]
+    cells += [known(row.gap, "{:.0f} %".format)] if gaps else []
     return f"<tr{' class=oracle' if row.oracle else ''}>{''.join(cells)}</tr>"
 
 
-def measured(value: float | None, form: str, unit: str = "") -> str:
+def known(value: float | None, shown: Callable[[float], str]) -> str:
     """Return a place for a number that need not be there."""
-    return "<td data-value></td>" if value is None else f'<td data-value="{value}">{value:{form}}{unit}</td>'
+    return "<td data-value></td>" if value is None else f'<td data-value="{value}">{shown(value)}</td>'
 
 
 def place(entry: Entry, kind: str = "") -> str:
