@@ -13,7 +13,7 @@ from tda.cache import digest
 from tda.compare import plural
 from tda.errors import UsageError
 from tda.report.formats import piped, ruled
-from tda.report.table import first_of_each, frame, row_labels
+from tda.report.table import NEVER_SEEDED, first_of_each, frame, row_labels
 from tda.store import Record
 
 LAST, RANDOM, ORACLE = "last", "random", "oracle"
@@ -101,7 +101,7 @@ def iterates(cell: pd.Series, label: str) -> Iterator[dict[str, object]]:
     deep = cell.curve is not None
     curve = dict(cell.curve) if deep else {0: cell.accuracy}
     scores = {name: dict(points) for name, points in cell.scores.items()}
-    seed = -1 if pd.isna(cell.seed) else int(cell.seed)
+    seed = NEVER_SEEDED if pd.isna(cell.seed) else int(cell.seed)
     described = {"dataset": cell.dataset, "backbone": cell.backbone, "method": cell.method, "label": label}
     for step, accuracy in curve.items():
         said = {name: points.get(step) for name, points in scores.items()}
@@ -278,7 +278,7 @@ def totals(made: pd.DataFrame) -> list[list[str]]:
 
 def described(made: pd.DataFrame) -> str:
     """Say what the pools are of."""
-    tasks, seeds = made["task"].nunique(), made["seed"].nunique()
+    tasks, seeds = made["task"].nunique(), max(made["seed"][made["seed"] != NEVER_SEEDED].nunique(), 1)
     names = "; ".join(
         f"{dataset}, {backbone}"
         for dataset, backbone in sorted(set(zip(made["dataset"], made["backbone"], strict=True)))

@@ -490,6 +490,12 @@ def test_one_pool_is_one_and_needs_no_samples_held_back() -> None:
     assert ": 1 pool of iterates" in regret.render([alone], "iterates", "text")
 
 
+def test_methods_without_a_seed_are_of_no_further_seed() -> None:
+    made = [of_run([50, 80], {"snd": [3, 9]}, seed=seed, task=task) for seed, task in ((0, "A-B"), (None, "B-A"))]
+    assert "; 2 tasks, 1 seed: 2 pools of" in regret.render(made, "iterates", "text")
+    assert "; 1 task, 1 seed: 1 pool of" in regret.render(made[1:], "iterates", "text")
+
+
 def test_regret_over_iterates() -> None:
     made = regret.judgements([of_run([50, 80, 70], {"dev": [1, 2, 3], "snd": [3, 9, 4], "bnm": [5, 5, 5]})], "iterates")
     assert by_validator(made) == {
