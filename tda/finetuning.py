@@ -55,16 +55,17 @@ def finetuned(task: Task, learner: Callable[[], Learner], made_of: Mapping[str, 
         del domains["test"]
 
     def tuned() -> dict[str, np.ndarray]:
-        try:
-            trained = learner().fit(task.source.x, task.source.y, task.target.x)
-        except DivergenceError as problem:
-            raise DivergenceError(f"extractor=finetuned, training on {task.source.name}: {problem}") from problem
-        backbone = trained.method_.network.backbone
-        if next(backbone.parameters(), None) is None:
+        trained = learner()
+        if next(trained.backbone().parameters(), None) is None:
             name = made_of["backbone"]["name"]
             raise UsageError(
                 f"extractor=finetuned: backbone {name} has no weights to train; name one that has, resnet50"
             )
+        try:
+            trained.fit(task.source.x, task.source.y, task.target.x)
+        except DivergenceError as problem:
+            raise DivergenceError(f"extractor=finetuned, training on {task.source.name}: {problem}") from problem
+        backbone = trained.method_.network.backbone
         with trained.untranslated():
             return {name: extracted(domain, backbone, trained.device) for name, domain in domains.items()}
 

@@ -105,8 +105,9 @@ def pixels() -> Learner:
     ],
 )
 def test_what_cannot_be_trained_is_said(
-    images: Task, made: Callable[[], Learner], message: str, tmp_path: Path
+    images: Task, made: Callable[[], Learner], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Learner, "fit", never)
     with pytest.raises(UsageError, match=message):
         finetuned(images, made, MADE_OF, tmp_path)
 
