@@ -146,6 +146,7 @@ def test_a_section_of_nothing_has_no_heading_and_what_is_shown_is_not_missing(tm
     assert "Chosen without target labels" not in page
     assert "at least two candidates that validators have judged" in page
     assert "distance between the domains (" not in page
+    assert "cell 1 dataset 1 task 1 configuration 1 failed cells 0 of computing" in " ".join(page.split())
     assert "a_distance: how far apart the method leaves the two domains" in page
     assert "1.25" in page
 

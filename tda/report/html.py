@@ -94,19 +94,20 @@ def page(records: Sequence[Record], store: Store, command: str) -> str:
 def header(made: Sequence[Table], records: Sequence[Record]) -> Iterator[str]:
     """Yield the head of the page: what there is, and where."""
     failed = sum(record.status == "failed" for record in records)
-    facts = {
-        "cells": f"{len(records):,}",
-        "datasets": f"{len(made):,}",
-        "tasks": f"{sum(len(table.tasks) for table in made):,}",
-        "methods and settings": f"{sum(len(table.rows) for table in made):,}",
-        "failed cells": f"{failed:,}",
-        "of computing": duration(sum(record.seconds for record in records)),
+    counts = {
+        "cell": len(records),
+        "dataset": len(made),
+        "task": sum(len(table.tasks) for table in made),
+        "configuration": sum(len(table.rows) for table in made),
+        "failed cell": failed,
     }
+    facts = [compare.plural(count, noun).split(" ", 1) for noun, count in counts.items()]
+    facts.append([duration(sum(record.seconds for record in records)), "of computing"])
     yield "<header>\n<h1>Unsupervised domain adaptation</h1>"
     days = sorted(record.created[:10] for record in records)
     yield f'<p class="muted">Run {escape(" to ".join(dict.fromkeys([days[0], days[-1]])))}</p>'
     yield '<dl class="facts">'
-    yield from (f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
+    yield from (f"<div><dt>{name}</dt><dd>{value}</dd></div>" for value, name in facts)
     yield "</dl>"
     links = [(f"d{i}", table.dataset) for i, table in enumerate(made)]
     links += [("failures", "Failures")] * bool(failed) + [("provenance", "How this was made")]
