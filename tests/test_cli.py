@@ -360,7 +360,7 @@ MISTAKES = {
     "twice": (["distances=[mmd2,mmd2]"], r"distances names 'mmd2' twice; leave one of them out"),
     "trainer": (["method=dann", "trainer.steps=0"], r"trainer\.steps=0: input should be greater than 0"),
     "target outside tda": (["method._target_=os.system"], r"'os\.system' lies outside tda"),
-    "import through tda": (["method._target_=tda.config.import_module"], r"is not a class of tda"),
+    "import through tda": (["method._target_=tda.config.objects.import_module"], r"is not a class of tda"),
     "untrained features": (["method=tca", "backbone=lenet"], r"needs features, and backbone lenet has none"),
     "weights for 1-NN": (["method=kmm", "method.classifier._target_=tda.methods.shallow.one_nn.OneNN"], r"'C' is not a parameter of OneNN"),
     "device": (["runtime.device=cuda:99"], r"runtime\.device=cuda:99 is not a device of this machine"),

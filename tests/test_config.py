@@ -6,7 +6,8 @@ import pytest
 from hydra import compose
 from omegaconf import OmegaConf
 
-from tda.config import Sweep, address, complete, composer, digest, identity, separate, setting, usage_errors
+from tda.cache import digest
+from tda.config import Sweep, address, complete, composer, identity, separate, setting, usage_errors
 from tda.errors import UsageError
 from tda.resources import folder
 
