@@ -30,8 +30,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from tda.backbones.base import Backbone, Network
 from tda.backbones.given import Given
 from tda.config import build, composer, resolved
+from tda.learner import Learner
 from tda.resources import folder
-from tda.trainer import Learner
 
 CLASSES = 31
 WARM = 2  # steps before the timed ones, which make the optimiser's state and choose convolutions

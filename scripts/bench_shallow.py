@@ -87,7 +87,7 @@ def draw(ns: int, nt: int, d: int) -> Sample:
 def real(data: str, weights: str) -> Sample:
     """Return amazon and webcam as ResNet-50 features of 2-norm 1, from the cache or extracted now."""
     from tda.config import Sweep
-    from tda.run import prepared
+    from tda.preparation import prepared
 
     overrides = ["dataset=office31", "backbone=resnet50", f"backbone.weights={weights}", f"runtime.data={data}"]
     _, task = prepared(Sweep([*overrides, "task=A-W"]).cells[0].config, "cpu")

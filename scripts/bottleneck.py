@@ -14,10 +14,11 @@ import numpy as np
 import torch.nn.functional as F
 
 from tda.config import Sweep
+from tda.learner import Learner
 from tda.methods.deep.base import Batch, Objective
 from tda.methods.deep.source_only import SourceOnly
-from tda.run import limited, prepared
-from tda.trainer import Learner
+from tda.preparation import prepared
+from tda.run import limited
 
 
 class BothHalves(SourceOnly):

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from tda.config import Sweep
 from tda.divergences.batch import cmd, coral, mean_distance2
+from tda.learner import Learner
 from tda.methods.shallow.coral import recoloured
-from tda.run import limited, prepared
+from tda.preparation import prepared
+from tda.run import limited
 from tda.task import Task
-from tda.trainer import Learner
 
 BATCH = 36
 PAIRS = 300

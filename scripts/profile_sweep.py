@@ -29,9 +29,10 @@ from tda.augment import Affine, CropFlip
 from tda.backbones.base import Backbone, Network
 from tda.config import Sweep
 from tda.launch import launch
+from tda.learner import Learner
 from tda.methods.deep.base import DeepMethod
 from tda.store import Store
-from tda.trainer import Learner, Trainer
+from tda.trainer import Trainer
 
 IMPORTS = "import tda.launch, tda.commands.run"
 REST = "Hydra's jobs, and all that is not below"

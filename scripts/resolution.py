@@ -17,7 +17,8 @@ from sklearn.datasets import load_sample_images
 
 from tda.config import Sweep
 from tda.data.digits import enlarge, photo_blend, random_patch
-from tda.run import limited, prepared
+from tda.preparation import prepared
+from tda.run import limited
 
 SAMPLES = 900
 SMALL = 8  # side, in pixels, of optdigits' images; their values go from 0 to 16

@@ -13,8 +13,9 @@ from tda.backbones.features import extracted
 from tda.backbones.weights import fingerprint
 from tda.cache import built, digest, reading
 from tda.errors import UsageError
+from tda.learner import Learner
 from tda.task import Task
-from tda.trainer import DivergenceError, Learner
+from tda.trainer import DivergenceError
 
 NOT_TRAINED = frozenset(("name", "discriminator", "unit_rows", "frozen", "augment", "cache"))
 

@@ -1,54 +1,45 @@
 """One cell: build the task and the method, fit, predict, score, write the record."""
 
 import logging
-import platform
 import shlex
-import subprocess
 import time
 import traceback
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache, lru_cache, partial
-from importlib.metadata import version
+from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from safetensors import SafetensorError
 from sklearn.metrics import accuracy_score, recall_score
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from tda import embedding
-from tda.backbones.base import Backbone
-from tda.backbones.features import features
-from tda.backbones.given import Given
 from tda.cache import digest
 from tda.checkpoint import Checkpoint
-from tda.config import build, complete, identity, on_features, resolved, selected, setting, validate, without
-from tda.data.base import Dataset
+from tda.config import complete, identity, selected, setting, without
 from tda.devices import available_cores, torch_device
 from tda.distances import measured
 from tda.errors import UsageError
-from tda.finetuning import finetuned
+from tda.learner import Learner
 from tda.memory import reused
 from tda.methods import Estimator
-from tda.methods.deep.source_only import SourceOnly
 from tda.methods.shallow.base import Aligner
-from tda.selection import ORACLE, Judge, Selection, aligner_scores, few_labels, split
+from tda.preparation import prepared
+from tda.provenance import commit, versions
+from tda.selection import Selection, aligner_scores
 from tda.store import Record, Store
-from tda.task import GIVEN, Domain, Task
-from tda.trainer import DivergenceError, Learner, Trainer
+from tda.task import Task
 
 ORACLE_FOLDS = 3
 ELSEWHERE = ("results=", "name=", "shard=", "runtime.")  # of where and how, not of what
 log = logging.getLogger(__name__)
-COMPUTING = ("torch", "numpy", "scipy", "scikit-learn", "hydra-core", "tda")
 
 
 def main(config: DictConfig) -> Record:
@@ -332,159 +323,3 @@ def cross_fitted(estimator: Estimator, task: Task) -> np.ndarray:
         estimator.fit(target.x[train], target.y[train], target.x[held_out])
         predicted[held_out] = decided(estimator, target.x[held_out], classes)
     return predicted
-
-
-def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
-    """Return the estimator and the task as it sees it.
-
-    A shallow method and a deep one on a frozen backbone see features, a deep one otherwise images.
-
-    Raises
-    ------
-    UsageError
-        If the configuration asks for what cannot be: a backbone for features that come as they are, say.
-    """
-    external = config.allow_external
-    task = dataset(OmegaConf.to_yaml(config.dataset, resolve=True), external).task(config.task)
-    if task.source.x.ndim == 2 and config.backbone.get("_target_", GIVEN) != GIVEN:
-        raise UsageError(
-            f"{config.dataset.name} holds features, which {config.backbone.name} cannot see; leave backbone= and "
-            f"backbone.name= out, or take backbone=given backbone.name={config.backbone.name} to have tables say that "
-            "they are its features"
-        )
-    if task.source.x.ndim > 2 and config.backbone.get("_target_") == GIVEN:
-        raise UsageError(
-            f"backbone=given is for features, and {config.dataset.name} holds images; leave backbone= out, or take "
-            f"backbone={config.dataset.features if on_features(config) else config.dataset.network}"
-        )
-    shallow = config.method.run.trainer is None
-    if config.extractor.trainer is not None:
-        nodes = (OmegaConf.to_yaml(node, resolve=True) for node in (config.backbone, config.extractor.trainer))
-        found = tuned(task, *nodes, device, config.runtime.compile, config.runtime.cache, external)
-        if isinstance(found, str):
-            return Unusable(DivergenceError(found)), task
-        task = found
-    elif on_features(config):
-        node = OmegaConf.to_yaml(config.backbone, resolve=True)
-        see = partial(seen, backbone=node, device=device, cache=config.runtime.cache, external=external)
-        target = see(task.target)
-        test = target if task.transductive else see(task.test)
-        task = replace(task, source=see(task.source), target=target, test=test)
-    if shallow:
-        return made(config.method, external), task
-    trainer: Trainer = build(config.method.run.trainer, "trainer", external)
-    selection = selected(config)
-    judge = None
-    if selection.judging:
-        trainer.watch_every = trainer.watch_every or max(1, trainer.steps // selection.candidates)
-        source, held = split(task.source, selection.held, trainer.seed)
-        task = replace(task, source=source)
-        judge = Judge(
-            selection,
-            held,
-            few=few_labels(task.target.y, selection.labelled, trainer.seed) if "trcv" in selection.validators else None,
-            truth=task.test.y if selection.chooser == ORACLE else None,
-        )
-    extracted = task.source.x.ndim == 2 and config.backbone.get("weights", "none") != "none"
-    learner = Learner(
-        method=partial(build, config.method, "method", external),
-        trainer=trainer,
-        backbone=partial(given if extracted else build, config.backbone, "backbone", external),
-        device=device,
-        compiled=config.runtime.compile,
-        watched=task.test.x,
-        judge=judge,
-    )
-    return learner, task
-
-
-class Unusable:
-    """In the place of a method that could not be made, or has no features to see: fitting it fails as that did."""
-
-    def __init__(self, failure: BaseException) -> None:
-        self.failure = failure
-
-    def fit(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> Self:
-        """Raise the failure."""
-        raise self.failure
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Raise the failure."""
-        raise self.failure
-
-
-def made(node: DictConfig, external: bool) -> Estimator:
-    """Return the method that a config node names, or what says in its cell that it could not be constructed."""
-    try:
-        method: Estimator = build(node, "method", external)
-    except UsageError:
-        raise
-    except (Exception, SystemExit) as failure:
-        return Unusable(failure)
-    return method
-
-
-@lru_cache(maxsize=8)
-def dataset(node: str, external: bool) -> Dataset:
-    """Return the dataset that a config node, as YAML, names; built once in a process."""
-    built: Dataset = build(yaml.safe_load(node), "dataset", external)
-    return built
-
-
-def given(node: DictConfig, where: str, external: bool) -> Backbone:
-    """Return what stands for a pretrained backbone whose features are there: its weights are not read again."""
-    validate(node, where, external)
-    on_top = resolved(node)
-    return Given(**{name: on_top[name] for name in ("bottleneck", "hidden", "discriminator")})
-
-
-@lru_cache(maxsize=8)
-def seen(domain: Domain, backbone: str, device: str, cache: str, external: bool) -> Domain:
-    """Return a domain as a backbone shows it to a shallow method; computed once in a process."""
-    node = yaml.safe_load(backbone)
-    x = features(domain, node, partial(build, node, "backbone", external), torch.device(device), Path(cache))
-    return replace(domain, x=x)
-
-
-@lru_cache(maxsize=4)
-def tuned(
-    task: Task, backbone: str, trainer: str, device: str, compiled: bool, cache: str, external: bool
-) -> Task | str:
-    """Return a task as a backbone shows it that was trained on its source, or why not; computed once in a process."""
-    made_of = {"backbone": yaml.safe_load(backbone), "trainer": yaml.safe_load(trainer)}
-    learner = partial(
-        Learner,
-        method=SourceOnly,
-        trainer=build(made_of["trainer"], "trainer", external),
-        backbone=partial(build, made_of["backbone"], "backbone", external),
-        device=device,
-        compiled=compiled,
-    )
-    try:
-        return finetuned(task, learner, made_of, Path(cache))
-    except DivergenceError as problem:
-        return str(problem)
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that compute."""
-    return {"python": platform.python_version()} | {name: version(name) for name in COMPUTING}
-
-
-@cache
-def commit() -> str | None:
-    """Return the commit of this source, and ``+`` and a hash of what was changed since; None outside its repository."""
-    here = Path(__file__).resolve().parent
-
-    def git(*command: str) -> str:
-        done = subprocess.run(["git", "-C", str(here.parent), *command], capture_output=True, check=True)
-        return done.stdout.decode(errors="replace").strip()
-
-    try:
-        git("ls-files", "--error-unmatch", "tda/run.py", "conf/config.yaml")
-        head, changed = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "tda", "conf")
-        changes = [changed, git("diff", "HEAD", "--", "tda", "conf")] if changed else []
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return f"{head}+{digest(changes)[:8]}" if changes else head

@@ -18,6 +18,7 @@ from torch import nn
 
 from tda.backbones.base import Network, Output
 from tda.backbones.given import Given
+from tda.learner import Learner
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.deep_coral import DeepCORAL
 from tda.methods.deep.transfer_net import TransferNet
@@ -25,7 +26,7 @@ from tda.methods.deep.untrained_adversary import UntrainedAdversary
 from tda.methods.shallow.base import standardisers
 from tda.methods.shallow.one_nn import OneNN
 from tda.methods.shallow.scaled_kmm import ScaledKMM
-from tda.trainer import Learner, Trainer
+from tda.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent
 

@@ -22,8 +22,8 @@ from tda.backbones.base import Network, Output
 from tda.checkpoint import Checkpoint, Training, packed, unpacked
 from tda.config import composer
 from tda.errors import Terminated
+from tda.learner import Learner
 from tda.methods.deep.base import Batch, DeepMethod
-from tda.trainer import Learner
 from tests.test_methods import METHODS, easy_shift, estimator
 
 STEPS, STOPS = 14, (4, 9)  # the stops lie in both phases of the methods that have two

@@ -19,6 +19,7 @@ from tda.backbones.given import Given
 from tda.config import build
 from tda.divergences import batch as losses
 from tda.divergences import mmd, moments
+from tda.learner import Learner
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.cmd import CMD
 from tda.methods.deep.da_nn import DaNN
@@ -37,7 +38,7 @@ from tda.methods.deep.two_stream import TwoStream
 from tda.methods.deep.wdan import WDAN
 from tda.methods.shallow.bda import balance
 from tda.resources import folder
-from tda.trainer import Learner, Trainer
+from tda.trainer import Trainer
 from tests.test_methods import easy_shift
 from tests.test_trainer import SETTINGS, noting
 

@@ -19,6 +19,7 @@ from tda.backbones.given import Given
 from tda.backbones.pixels import Pixels
 from tda.config import build
 from tda.divergences.batch import mmd2
+from tda.learner import Learner
 from tda.methods.deep.afn import AFN
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.bnm import batch_nuclear_norm
@@ -32,7 +33,6 @@ from tda.methods.deep.mean_teacher import MeanTeacher, self_ensembling
 from tda.methods.deep.perturbation import Perturbation
 from tda.methods.deep.pseudo_label import PseudoLabel, ramp, self_training
 from tda.methods.deep.shot import SHOT, centroid_labels, information
-from tda.trainer import Learner
 from tests.test_trainer import noting
 
 CLASSES = 4

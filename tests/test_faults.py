@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import torch
 
-from tda import run
+from tda import preparation
 from tda.__main__ import main
 from tda.methods.shallow.one_nn import OneNN
 from tda.store import FORMAT, read
@@ -225,8 +225,8 @@ def changed_when_done(scene: Scene) -> Seen:
 
 def forget_data() -> None:
     """Read the files again, as another process does."""
-    run.dataset.cache_clear()
-    run.seen.cache_clear()
+    preparation.dataset.cache_clear()
+    preparation.seen.cache_clear()
 
 
 def killed(number: int) -> Callable[[Scene], Seen]:

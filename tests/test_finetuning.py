@@ -16,10 +16,11 @@ from tda.backbones.pixels import Pixels
 from tda.config import Sweep
 from tda.errors import UsageError
 from tda.finetuning import finetuned
+from tda.learner import Learner
 from tda.methods.deep.source_only import SourceOnly
 from tda.store import Store
 from tda.task import Domain, Task
-from tda.trainer import DivergenceError, Learner, Trainer
+from tda.trainer import DivergenceError, Trainer
 from tests.test_trainer import SETTINGS
 
 NODE: dict[str, Any] = {"name": "lenet", "hidden": [9]}

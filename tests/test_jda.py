@@ -11,7 +11,8 @@ from tda.config import composer
 from tda.methods.shallow.jda import JDA, axes, conditional, joint_components, marginal
 from tda.methods.shallow.one_nn import OneNN
 from tda.methods.shallow.tca import TCA
-from tda.run import adapted, prepared
+from tda.preparation import prepared
+from tda.run import adapted
 
 KERNELS = ["primal", "linear", "rbf"]
 SURF = ["C-A", "C-W", "C-D", "A-C", "A-W", "A-D", "W-C", "W-A", "W-D", "D-C", "D-A", "D-W"]

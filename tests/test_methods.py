@@ -21,12 +21,12 @@ import tda.methods
 from tda.backbones.ganin import LeNet
 from tda.backbones.pixels import Pixels
 from tda.config import build, check, composer
+from tda.learner import Learner
 from tda.methods import Estimator
 from tda.methods.deep.base import DeepMethod
 from tda.methods.shallow.base import Reweighter, ShallowMethod
 from tda.methods.shallow.linear_svm import LinearSVM
 from tda.resources import folder
-from tda.trainer import Learner
 from tests.conftest import names
 
 METHODS = names("method")

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import DictConfig
 from safetensors import SafetensorError
 
-from tda import memory, run
+from tda import devices, memory, preparation, provenance, run
 from tda.config import Sweep, user_cache
 from tda.data import digits
 from tda.errors import UsageError
@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_record_twice(method: str, tmp_path: Path) 
 def test_accuracies_are_those_of_the_predictions(tmp_path: Path) -> None:
     config = cell(tmp_path, "method=one_nn", "task=P-O")
     record = run.run(config)
-    estimator, seen = run.prepared(config, "cpu")
+    estimator, seen = preparation.prepared(config, "cpu")
     right = run.adapted(estimator, seen) == seen.test.y
     assert record.accuracy == pytest.approx(100 * right.mean())
     assert record.accuracy_per_class is not None
@@ -140,20 +140,20 @@ def test_divergence_is_a_failed_record_that_names_the_step(tmp_path: Path) -> No
 
 
 def test_the_commit_tells_changes_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sources = [tmp_path / "tda" / "run.py", tmp_path / "conf" / "config.yaml"]
+    sources = [tmp_path / "tda" / "provenance.py", tmp_path / "conf" / "config.yaml"]
     for source in sources:
         source.parent.mkdir()
         source.write_text("first\n")
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init"], ["add", "."], [*identity, "commit", "-m", "first"]):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True, capture_output=True)
-    monkeypatch.setattr(run, "__file__", str(sources[0]))
+    monkeypatch.setattr(provenance, "__file__", str(sources[0]))
     said = []
     for change in ("first\n", "second\n", "third\n"):
         sources[0].write_text(change)
-        run.commit.cache_clear()
-        said.append(str(run.commit()))
-    run.commit.cache_clear()
+        provenance.commit.cache_clear()
+        said.append(str(provenance.commit()))
+    provenance.commit.cache_clear()
     assert "+" not in said[0]
     assert said[1].startswith(f"{said[0]}+")
     assert said[2].startswith(f"{said[0]}+")
@@ -229,7 +229,7 @@ def test_a_cache_on_a_full_disk_is_a_clear_line(tmp_path: Path, monkeypatch: pyt
         raise SafetensorError("No space left on device")
 
     monkeypatch.setattr(digits, "save_file", full)
-    run.dataset.cache_clear()
+    preparation.dataset.cache_clear()
     with pytest.raises(UsageError, match=r"cannot read or cache digits: No space .*; see runtime\.cache"):
         run.run(cell(tmp_path, "task=P-O", f"runtime.cache={tmp_path}"))
 
@@ -248,8 +248,8 @@ def test_a_collapse_is_said(
 
 def test_features_are_the_pixels_in_unit_range(tmp_path: Path) -> None:
     config = cell(tmp_path, "method=one_nn", "task=O-P")
-    _, seen = run.prepared(config, "cpu")
-    raw = run.prepared(cell(tmp_path, "method=dann", "task=O-P"), "cpu")[1]
+    _, seen = preparation.prepared(config, "cpu")
+    raw = preparation.prepared(cell(tmp_path, "method=dann", "task=O-P"), "cpu")[1]
     np.testing.assert_allclose(seen.source.x, raw.source.x.reshape(len(raw.source.x), -1) / 255, atol=1e-6)
     assert seen.target is seen.test
 
@@ -274,14 +274,14 @@ def test_what_is_held_back_is_drawn_with_the_trainers_seed(tmp_path: Path) -> No
 
 def test_a_quota_of_cores_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
-    assert run.available_cores() == 1
+    assert devices.available_cores() == 1
 
 
 def test_devices() -> None:
-    assert run.torch_device("cpu") == "cpu"
+    assert devices.torch_device("cpu") == "cpu"
     for name in ("gpu", "cuda:99", "cpu:1", "cuda:x", "cpu:"):
         with pytest.raises(UsageError, match="not a device of this machine; it has cpu:0"):
-            run.torch_device(name)
+            devices.torch_device(name)
 
 
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, kind: str = "shallow") -> list[str]:

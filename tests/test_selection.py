@@ -23,6 +23,7 @@ from tda.cache import digest
 from tda.checkpoint import Checkpoint
 from tda.config import Sweep, identity
 from tda.errors import Terminated, UsageError
+from tda.learner import Learner
 from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
 from tda.methods.deep.source_only import SourceOnly
 from tda.methods.shallow.one_nn import OneNN
@@ -31,7 +32,7 @@ from tda.run import run
 from tda.selection import Judge, Selection, aligner_scores, few_labels, kept_back, split
 from tda.store import Record, Store
 from tda.task import Domain
-from tda.trainer import Learner, Trainer
+from tda.trainer import Trainer
 from tda.validators import (
     PENALTIES,
     VALIDATORS,

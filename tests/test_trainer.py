@@ -18,24 +18,15 @@ from tda.backbones.base import Backbone, Network, Output, resident
 from tda.backbones.caffe_lenet import CaffeLeNet
 from tda.backbones.ganin import LeNet
 from tda.backbones.pixels import Pixels
+from tda.batches import balanced, gathered, indices
 from tda.errors import UsageError
+from tda.learner import Learner, channel_means
 from tda.methods.deep.adda import ADDA
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 from tda.methods.deep.dann import DANN
 from tda.methods.deep.reversal import reverse_gradient
 from tda.methods.deep.source_only import SourceOnly
-from tda.trainer import (
-    DivergenceError,
-    Learner,
-    Trainer,
-    balanced,
-    bfloat16,
-    channel_means,
-    gathered,
-    indices,
-    own_parameters,
-    trainable,
-)
+from tda.trainer import DivergenceError, Trainer, bfloat16, own_parameters, trainable
 
 CPU = torch.device("cpu")
 
@@ -241,7 +232,7 @@ def test_what_is_compiled_is_the_backbone_that_trains_on_images(monkeypatch: pyt
         return function
 
     monkeypatch.setattr(torch, "compile", compile_)
-    monkeypatch.setattr("tda.trainer.require_compiler", lambda device: None)
+    monkeypatch.setattr("tda.learner.require_compiler", lambda device: None)
     plain, made = (dropping_learner(translated).fit(*images()) for translated in (False, True))
     assert compiled == [made.method_.network.backbone._call_impl]
     assert np.array_equal(made.logits(images()[2]), plain.logits(images()[2]))
