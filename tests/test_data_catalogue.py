@@ -283,13 +283,13 @@ def test_help(level: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         parser().parse_args(shlex.split(re.split(r"  +", line)[0]))
 
 
-def test_median_of_no_readable_image(tmp_path: Path) -> None:
+def test_a_domain_without_a_readable_image_has_no_sizes(tmp_path: Path) -> None:
     place = tmp_path / "a" / "c"
     place.mkdir(parents=True)
     (place / "1.jpg").write_bytes(b"")
     settings: dict[str, Any] = {"classes": None, "counts": None, "size": 8, "resize": "shorter", "corrupt": "skip"}
     dataset = ImageFolder(name="x", root=str(tmp_path), domains=["a"], tasks="", cache=str(tmp_path), **settings)
-    assert module.sizes(dataset, "a").endswith("1 unreadable")
+    assert module.sizes(dataset, "a") == "none of them a readable image"
 
 
 @pytest.mark.data

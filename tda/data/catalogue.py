@@ -224,5 +224,7 @@ def sizes(dataset: ImageFolder, name: str) -> str:
                 found.append(image.size)
         except UNREADABLE:
             unreadable += 1
+    if not found:
+        return "none of them a readable image"
     spans = [f"{min(side)}/{median(side):.0f}/{max(side)}" for side in zip(*found, strict=True)]
     return " x ".join(spans) + " pixels (least/median/greatest)" + f", {unreadable} unreadable" * bool(unreadable)
