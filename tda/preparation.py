@@ -28,15 +28,30 @@ from tda.trainer import DivergenceError, Trainer
 def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
     """Return the estimator and the task as it sees it.
 
-    A shallow method and a deep one on a frozen backbone see features, a deep one otherwise images.
-
     Raises
     ------
     UsageError
         If the configuration asks for what cannot be: a backbone for features that come as they are, say.
     """
-    external = config.allow_external
-    task = dataset(OmegaConf.to_yaml(config.dataset, resolve=True), external).task(config.task)
+    task = read(config)
+    try:
+        task = shown(config, task, device)
+    except DivergenceError as failure:
+        return Unusable(failure), task
+    if config.method.run.trainer is None:
+        return made(config.method, config.allow_external), task
+    return learner(config, task, device)
+
+
+def read(config: DictConfig) -> Task:
+    """Return the task as its dataset holds it: images, or features that come as they are.
+
+    Raises
+    ------
+    UsageError
+        If the backbone is for the other of the two.
+    """
+    task = dataset(OmegaConf.to_yaml(config.dataset, resolve=True), config.allow_external).task(config.task)
     if task.source.x.ndim == 2 and config.backbone.get("_target_", GIVEN) != GIVEN:
         raise UsageError(
             f"{config.dataset.name} holds features, which {config.backbone.name} cannot see; leave backbone= and "
@@ -48,21 +63,36 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
             f"backbone=given is for features, and {config.dataset.name} holds images; leave backbone= out, or take "
             f"backbone={config.dataset.features if on_features(config) else config.dataset.network}"
         )
-    shallow = config.method.run.trainer is None
+    return task
+
+
+def shown(config: DictConfig, task: Task, device: str) -> Task:
+    """Return the task as the method sees it: a shallow one and a deep one on a frozen backbone see features.
+
+    Raises
+    ------
+    DivergenceError
+        If the backbone that extracts them was to be trained on the source first, and diverged.
+    """
+    external, runtime = config.allow_external, config.runtime
     if config.extractor.trainer is not None:
         nodes = (OmegaConf.to_yaml(node, resolve=True) for node in (config.backbone, config.extractor.trainer))
-        found = tuned(task, *nodes, device, config.runtime.compile, config.runtime.cache, external)
+        found = tuned(task, *nodes, device, runtime.compile, runtime.cache, external)
         if isinstance(found, str):
-            return Unusable(DivergenceError(found)), task
-        task = found
-    elif on_features(config):
-        node = OmegaConf.to_yaml(config.backbone, resolve=True)
-        see = partial(seen, backbone=node, device=device, cache=config.runtime.cache, external=external)
-        target = see(task.target)
-        test = target if task.transductive else see(task.test)
-        task = replace(task, source=see(task.source), target=target, test=test)
-    if shallow:
-        return made(config.method, external), task
+            raise DivergenceError(found)
+        return found
+    if not on_features(config):
+        return task
+    node = OmegaConf.to_yaml(config.backbone, resolve=True)
+    see = partial(seen, backbone=node, device=device, cache=runtime.cache, external=external)
+    target = see(task.target)
+    test = target if task.transductive else see(task.test)
+    return replace(task, source=see(task.source), target=target, test=test)
+
+
+def learner(config: DictConfig, task: Task, device: str) -> tuple[Learner, Task]:
+    """Return a deep method as an estimator, and the task without what is held back for validators."""
+    external = config.allow_external
     trainer: Trainer = build(config.method.run.trainer, "trainer", external)
     selection = selected(config)
     judge = None
@@ -77,7 +107,7 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
             truth=task.test.y if selection.chooser == ORACLE else None,
         )
     extracted = task.source.x.ndim == 2 and config.backbone.get("weights", "none") != "none"
-    learner = Learner(
+    estimator = Learner(
         method=partial(build, config.method, "method", external),
         trainer=trainer,
         backbone=partial(given if extracted else build, config.backbone, "backbone", external),
@@ -86,7 +116,7 @@ def prepared(config: DictConfig, device: str) -> tuple[Estimator, Task]:
         watched=task.test.x,
         judge=judge,
     )
-    return learner, task
+    return estimator, task
 
 
 class Unusable:
