@@ -6,6 +6,7 @@ import pandas as pd
 
 from tda import reported
 from tda.reported import AVERAGE
+from tda.written import listed_tasks
 
 DISAGREE = 0.15
 
@@ -53,7 +54,7 @@ def conflicting(rows: pd.DataFrame) -> Iterator[str]:
     """Yield a table row for each method whose published averages differ by more than `DISAGREE` points."""
     printed: dict[tuple[str, str, str], list[tuple[float, str]]] = {}
     for table in reported.tables(rows[(rows["differs"] == "") & (rows["features"] != "")]):
-        every = not table.tasks or set(table.tasks) == set(reported.listed_tasks(table.dataset))
+        every = not table.tasks or set(table.tasks) == set(listed_tasks(table.dataset))
         if every:
             average = table.average or next(iter(table.cells.values()))
             dagger = "†" if table.protocol == "oracle" else ""

@@ -7,14 +7,14 @@ from decimal import Decimal, InvalidOperation
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import yaml
 
 from tda.errors import UsageError, unknown
-from tda.resources import config_names
 from tda.resources import folder as packaged_folder
+from tda.written import listed_tasks, names
 
 COLUMNS = (
     "dataset",
@@ -118,13 +118,6 @@ class Elsewhere(NamedTuple):
     networks: dict[str, str]
 
 
-class Training(NamedTuple):
-    """The settings of a trainer, and those of a method that is trained with it."""
-
-    trainer: dict[str, Any]
-    method: dict[str, Any]
-
-
 def load(folder: Path | None = None) -> pd.DataFrame:
     """Read and check every ``*.csv`` of a folder of reported accuracies.
 
@@ -196,7 +189,7 @@ def elsewhere(folder: Path | None = None) -> Elsewhere:
         raise UsageError(f"{path.name}: expected the two maps methods and networks, each name: description") from error
     for named, group in ((made.methods, "method"), (made.networks, "backbone")):
         for name in named:
-            if name in _stems(group):
+            if name in names(group):
                 raise UsageError(
                     f"{path.name}: {name} has a config, conf/{group}/{name}.yaml; take it out of this list"
                 )
@@ -233,81 +226,6 @@ def tables(rows: pd.DataFrame) -> Iterator[Table]:
         )
 
 
-@cache
-def configured(dataset: str) -> dict[str, Any]:
-    """Return a dataset's config as it is written, what it takes from another one included.
-
-    Raises
-    ------
-    UsageError
-        No dataset has that name.
-    """
-    if dataset not in (known := _stems("dataset")):
-        raise unknown("dataset", dataset, known)
-    return _written("dataset", dataset)
-
-
-@cache
-def configured_method(dataset: str, method: str) -> dict[str, Any]:
-    """Return a method's config as it is written, with what is written for the dataset; empty for one of the user's."""
-    own = _known("method", method)
-    return own and own | _known(f"tuned/{dataset}", method)
-
-
-@cache
-def configured_trainings(dataset: str, method: str) -> dict[str, Training]:
-    """Return, by the trainer's name, how the configs as they are written have a method trained on a dataset."""
-    made = {}
-    for name in sorted(_stems("trainer")):
-        tuned = _known(f"tuned/trainer/{name}", method)
-        parts = tuned if tuned.keys() <= set(Training._fields) else {"method": tuned}
-        made[name] = Training(
-            _written("kind", "trainer") | _written("trainer", name) | parts.get("trainer", {}),
-            configured_method(dataset, method) | parts.get("method", {}),
-        )
-    return made
-
-
-@cache
-def configured_backbone(name: str) -> dict[str, Any]:
-    """Return a backbone's config as it is written; empty for one of the user's."""
-    return _known("backbone", name)
-
-
-@cache
-def usual_classifier() -> dict[str, Any]:
-    """Return the config of what classifies after an alignment where nothing else is asked for."""
-    return _written("classifier", "one_nn")
-
-
-def _known(group: str, name: str) -> dict[str, Any]:
-    """Return what a config says, nothing where there is none of that name."""
-    return _written(group, name) if name in _stems(group) else {}
-
-
-def _written(group: str, name: str) -> dict[str, Any]:
-    """Return what a config says, and what those of its group say that it takes from; its defaults are not told."""
-    path = packaged_folder("conf") / group / f"{name}.yaml"
-    node: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    parents = [parent for parent in node.pop("defaults", []) if parent != "_self_" and not parent.startswith("/")]
-    return {key: value for parent in parents for key, value in _written(group, parent).items()} | node
-
-
-def listed_tasks(dataset: str) -> tuple[str, ...]:
-    """Return the tasks of a dataset's config; none where they depend on the user's files.
-
-    Raises
-    ------
-    UsageError
-        No dataset has that name.
-    """
-    tasks = str(configured(dataset).get("tasks"))
-    if tasks.startswith("${every_pair"):
-        domains = configured(dataset).get("domains") or {}
-        return tuple(f"{source}-{target}" for source in domains for target in domains if source != target)
-    return () if "$" in tasks else tuple(tasks.split(","))
-
-
 def half_unit(number: Decimal) -> Decimal:
     """Return half a unit of the last digit of a number as it is written.
 
@@ -317,11 +235,6 @@ def half_unit(number: Decimal) -> Decimal:
     Decimal('0.005')
     """
     return Decimal(5).scaleb(int(number.as_tuple().exponent) - 1)
-
-
-@cache
-def _stems(group: str) -> frozenset[str]:
-    return frozenset(config_names(group))
 
 
 def _read(path: Path) -> Iterator[Reported]:
@@ -401,7 +314,7 @@ def _check_names(row: Reported, others: Elsewhere) -> None:
         tasks = listed_tasks(row.dataset)
         if row.task not in (AVERAGE, *tasks):
             raise unknown(f"task of {row.dataset}", row.task, (AVERAGE, *tasks))
-        if row.method not in (methods := _stems("method") | others.methods.keys()):
+        if row.method not in (methods := names("method") | others.methods.keys()):
             raise unknown(f"method, here or in {ELSEWHERE}", row.method, methods)
         if row.features:
             _check_features(row.features, others)
@@ -413,7 +326,7 @@ def _check_features(features: str, others: Elsewhere) -> None:
     parts = _FEATURES.fullmatch(features)
     if parts is None:
         raise UsageError(f"features are {features!r}; expected a network, or NETWORK end to end, or NETWORK fine-tuned")
-    if parts[1] not in (networks := _stems("backbone") | others.networks.keys()):
+    if parts[1] not in (networks := names("backbone") | others.networks.keys()):
         raise unknown(f"backbone, here or in {ELSEWHERE}", parts[1], networks)
 
 

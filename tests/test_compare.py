@@ -16,6 +16,7 @@ from tda.cache import digest
 from tda.config import Sweep, identity
 from tda.resources import folder
 from tda.store import Record, Store
+from tda.written import listed_tasks
 from tests.conftest import names
 from tests.test_reported import ROW, write
 from tests.test_store import record
@@ -297,14 +298,14 @@ def test_a_sample_of_an_average_is_one_of_the_smallest_task(tmp_path: Path) -> N
 
 def test_an_average_alone_is_over_all_tasks_and_needs_them_all(tmp_path: Path) -> None:
     table = rows(tmp_path, {"task": "avg", "accuracy": "70.0"})
-    tasks = reported.listed_tasks("office31")
+    tasks = listed_tasks("office31")
     (average,) = only(compare.compare([ours(task, 60.0 + i) for i, task in enumerate(tasks)], table)).cells
     assert average.ours == pytest.approx(62.5)
     assert compare.compare([ours(task, 60.0) for task in tasks[1:]], table) == []
 
 
 def test_our_line_has_the_average_over_all_tasks_and_a_source_that_over_its_own(tmp_path: Path) -> None:
-    tasks = reported.listed_tasks("office31")
+    tasks = listed_tasks("office31")
     part = [{"task": task, "accuracy": "50.0", "source": "B paper"} for task in tasks[:2]]
     table = rows(tmp_path, *({"task": task, "accuracy": "60.0", "source": "A paper"} for task in tasks), *part)
     mine = [ours(task, 60.0 + i) for i, task in enumerate(tasks)]

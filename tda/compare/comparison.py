@@ -10,9 +10,18 @@ import pandas as pd
 from tda import reported
 from tda.report.table import AVERAGE as MEAN
 from tda.report.table import accuracies, first_of_each, frame, row_labels
-from tda.reported import AVERAGE, Printed, Table, Training
+from tda.reported import AVERAGE, Printed, Table
 from tda.store import Record
 from tda.task import GIVEN
+from tda.written import (
+    Training,
+    configured,
+    configured_backbone,
+    configured_method,
+    configured_trainings,
+    listed_tasks,
+    usual_classifier,
+)
 
 SPREADS = 2.0
 FIXED = ("given", "pixels")
@@ -254,7 +263,7 @@ def beside(ours: Measured, table: Table) -> Comparison | None:
     """
     theirs = Side(table.label, table.features, table.protocol, table.runs, table.protocol == "oracle")
     unlike = (*unlikeness(ours.side, theirs, table.differs), *reprepared(ours), *reclassified(ours))
-    listed = reported.listed_tasks(ours.dataset)
+    listed = listed_tasks(ours.dataset)
     given = [task for task in listed if task in table.cells]
     averaged = given or listed
     cells = [ours.cell([task], task, table.cells[task], not unlike) for task in given if task in ours.accuracies]
@@ -294,16 +303,16 @@ def unlikeness(ours: Side, theirs: Side, differs: str) -> Iterator[str]:
 
 def reprepared(ours: Measured) -> Iterator[str]:
     """Yield what our samples were prepared with other than the dataset's config, which is that of the tables, says."""
-    usual = reported.configured(ours.dataset)
+    usual = configured(ours.dataset)
     for key, mine, told in differing(ours.config.get("dataset"), {key: usual.get(key) for key in PREPARED}):
         yield f"our data have dataset.{key}={mine}, its config {told}"
 
 
 def reclassified(ours: Measured) -> Iterator[str]:
     """Yield the classifier that follows our alignment, where it is not 1-NN as the method's config leaves it to be."""
-    left_open = reported.configured_method(ours.dataset, ours.method).get("classifier") == "${classifier}"
+    left_open = configured_method(ours.dataset, ours.method).get("classifier") == "${classifier}"
     classifier = (ours.config.get("method") or {}).get("classifier")
-    if left_open and classifier and classifier != reported.usual_classifier():
+    if left_open and classifier and classifier != usual_classifier():
         yield f"our classifier is {in_words(classifier)}"
 
 
@@ -312,12 +321,12 @@ def reset(ours: Measured) -> Iterator[str]:
 
     A record does not name its trainer's config: it is taken to be the one that training differs least from.
     """
-    data, config = reported.configured(ours.dataset), ours.config
+    data, config = configured(ours.dataset), ours.config
     backbone, trainer, method = (config.get(part) or {} for part in ("backbone", "trainer", "method"))
-    network = {} if backbone.get("_target_") == GIVEN else reported.configured_backbone(backbone.get("name", ""))
-    name, written = "", Training({}, reported.configured_method(ours.dataset, ours.method))
+    network = {} if backbone.get("_target_") == GIVEN else configured_backbone(backbone.get("name", ""))
+    name, written = "", Training({}, configured_method(ours.dataset, ours.method))
     if trainer:
-        trainings = reported.configured_trainings(ours.dataset, ours.method)
+        trainings = configured_trainings(ours.dataset, ours.method)
         name, written = min(trainings.items(), key=lambda one: distance(Training(trainer, method), one[1]))
     for part, mine, usual, named in (
         ("dataset", config.get("dataset"), {key: data.get(key) for key in RESHAPED}, ""),

@@ -7,10 +7,10 @@ from textwrap import fill
 
 import pandas as pd
 
-from tda import reported
 from tda.compare.comparison import Cell, Comparison, described, plural, spelled
 from tda.errors import UsageError
 from tda.reported import AVERAGE
+from tda.written import listed_tasks
 
 MARKS = {"within": "≈", "above": "↑", "below": "↓", "": ""}
 LEGEND = (
@@ -43,7 +43,7 @@ def block(alike: Sequence[Comparison]) -> Block:
     runs = alike[0].ours.runs
     title = f"{dataset}: {label}, features {described(seen)}, {plural(runs, 'seed') if runs else 'deterministic'}"
     compared = [one for one in alike if not one.unlike]
-    tasks = [*reported.listed_tasks(dataset), AVERAGE]
+    tasks = [*listed_tasks(dataset), AVERAGE]
     shown = [task for task in tasks if any(cell.task == task for one in compared for cell in one.cells)]
     lines: list[list[str]] = []
     sources: list[str] = []

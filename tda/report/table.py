@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from tda.reported import listed_tasks
 from tda.resources import config_names
 from tda.store import Record
+from tda.written import listed_tasks
 
 AVERAGE = "Avg"
 NEVER_SEEDED = -1
