@@ -17,17 +17,17 @@ from tempfile import TemporaryDirectory
 import atheris
 
 with atheris.instrument_imports(include=["tda"]):
-    from tda.data import arrays, images, matlab
+    from tda.data import feature_files, images, matlab
     from tda.errors import UsageError
     from tda.store import read
 
 
 def features(folder: Path, content: bytes) -> None:
     """Read a file of features of the format that the first byte says."""
-    suffix = [*arrays.READERS][content[0] % len(arrays.READERS)] if content else ".csv"
+    suffix = [*feature_files.READERS][content[0] % len(feature_files.READERS)] if content else ".csv"
     (folder / f"x{suffix}").write_bytes(content[1:])
     with suppress(UsageError):
-        arrays.read(folder, f"x{suffix}#x.npy" if suffix == ".npy" else f"x{suffix}")
+        feature_files.read(folder, f"x{suffix}#x.npy" if suffix == ".npy" else f"x{suffix}")
 
 
 def mat(_: Path, content: bytes) -> None:

@@ -10,7 +10,8 @@ from safetensors.numpy import save_file
 from scipy.io import savemat
 from scipy.sparse import csc_array
 
-from tda.data.arrays import Features, read, scaled
+from tda.data.arrays import Features, scaled
+from tda.data.feature_files import read
 from tda.errors import UsageError
 
 X = np.random.default_rng(0).normal(size=(7, 4))

@@ -34,7 +34,7 @@ from tda.__main__ import main
 from tda.backbones import weights
 from tda.checkpoint import Checkpoint
 from tda.config import Sweep, separate
-from tda.data.arrays import read as read_features
+from tda.data.feature_files import read as read_features
 from tda.data.images import ImageFolder, UnreadableImageError, decoded
 from tda.errors import UsageError
 from tda.store import Store

@@ -10,8 +10,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from tda.data.arrays import READERS
 from tda.data.base import check_domain
+from tda.data.feature_files import READERS
 from tda.errors import UsageError
 from tda.selection import Selection
 
