@@ -71,7 +71,7 @@ def measured(records: Iterable[Record]) -> pd.DataFrame:
     """
     cells = frame(records)
     lines = []
-    for dataset, part in cells.groupby("dataset", sort=True):
+    for dataset, part in () if cells.empty else cells.groupby("dataset", sort=True):
         tasks = tuple(dict.fromkeys(part["task"]))
         firsts = first_of_each(part)
         labels = row_labels(firsts)

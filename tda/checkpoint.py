@@ -104,12 +104,16 @@ class Checkpoint:
     ----------
     made_of : mapping of str to str
         All that the state depends on; a file of anything else is not gone on with.
+    spent : float
+        Seconds that the processes before this one took to get as far as the state that is gone on with.
     """
 
     def __init__(self, path: Path, every: float) -> None:
         self.path = path
         self.every = every
         self.made_of: Mapping[str, str] = {}
+        self.spent = 0.0
+        self._started = time.perf_counter()
         self._refused = False
         self._told: int | None = None
         self._saved = time.monotonic()
@@ -120,6 +124,7 @@ class Checkpoint:
 
         One that is ignored, as in a script's background, stays so.
         """
+        self._started = time.perf_counter()
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -151,10 +156,12 @@ class Checkpoint:
                 if differing:
                     raise ValueError(f"made with another {differing}")
                 state = unpacked(json.loads(said["state"]), file.get_tensor)
+                spent = float(said["seconds"])
         except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
             log.warning("%s is not gone on with, training starts anew: %s", self.path, error)
             return 0
         training.restore(state)
+        self.spent = spent
         steps = int(said["steps"])
         log.warning("%s: training goes on from step %d", self.path, steps)
         return steps
@@ -190,7 +197,9 @@ class Checkpoint:
     def _save(self, step: int, training: Training) -> None:
         tensors: dict[str, Tensor] = {}
         state = packed(training.state(), tensors)
-        said = {"format": FORMAT, "steps": str(step), "made_of": json.dumps(self.made_of), "state": json.dumps(state)}
+        seconds = self.spent + time.perf_counter() - self._started
+        said = {"format": FORMAT, "steps": str(step), "seconds": str(seconds), "made_of": json.dumps(self.made_of)}
+        said["state"] = json.dumps(state)
         try:
             with atomic(self.path) as path:
                 save_file(tensors, path, said)

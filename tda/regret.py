@@ -128,7 +128,7 @@ def judgements(records: Iterable[Record], over: str) -> pd.DataFrame:
     every = candidates(records)
     made: list[dict[str, object]] = []
     if not every.empty:
-        every = every[every["final"]] if pool.last else every
+        every = spread(every[every["final"]] if pool.last else every, pool.shared)
         for shared, part in every.groupby(list(pool.shared), sort=False):
             if len(part) > 1:
                 made += [dict(zip(pool.shared, shared, strict=True)) | one for one in judged(part, not pool.last)]
@@ -138,6 +138,15 @@ def judgements(records: Iterable[Record], over: str) -> pd.DataFrame:
             f"`tda run selection=scores` makes such records"
         )
     return pd.DataFrame(made).astype({"step": "Int64"})
+
+
+def spread(every: pd.DataFrame, shared: Sequence[str]) -> pd.DataFrame:
+    """Return the candidates, those that know no seed beside those of each seed with which they share all else."""
+    others = [column for column in shared if column != "seed"]
+    seedless = every["seed"] == NEVER_SEEDED
+    seeds = every.loc[~seedless, [*others, "seed"]].drop_duplicates()
+    beside = every[seedless].drop(columns="seed").merge(seeds, how="left", on=others)
+    return pd.concat([beside.fillna({"seed": NEVER_SEEDED}).astype({"seed": int}), every[~seedless]])
 
 
 def judged(pool: pd.DataFrame, has_last: bool) -> Iterator[dict[str, object]]:

@@ -32,7 +32,7 @@ from tda.memory import reused
 from tda.methods import Estimator
 from tda.methods.shallow.base import Aligner
 from tda.preparation import prepared
-from tda.provenance import commit, versions
+from tda.provenance import commit, own_code, versions
 from tda.selection import Selection, aligner_scores
 from tda.store import Record, Store
 from tda.task import Task
@@ -77,19 +77,21 @@ def run(config: DictConfig, command: str | None = None) -> Record:
         store.check_writable()
         checkpoint = Checkpoint(store.checkpoint(dataset, method, task, key), config.runtime.checkpoint)
         if twin is None:
-            record = compute(config, made_of, checkpoint, picture)
+            record, estimator, domains = compute(config, made_of, checkpoint)
         else:
             record = replace(twin, task=task, source=task.partition("-")[0])
         record = replace(record, command=command)
         store.put(record)
+        if picture is not None and record.status == "ok":
+            keep_features(estimator, domains, picture)
         checkpoint.close()
     return record
 
 
-def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint, picture: Path | None = None) -> Record:
+def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint) -> tuple[Record, Estimator, Task]:
     """Build, fit, predict and score one cell; a deep method that is stopped goes on from its checkpoint.
 
-    `made_of` is the cell's identity, `picture` the file for a picture of the features, where one is wanted.
+    `made_of` is the cell's identity. Returned are its record, and what was fitted to which task.
     """
     key = digest(made_of)
     if config.runtime.threads:
@@ -102,8 +104,10 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
     oracle = config.method.run.trained_on == "target"
     selection = selected(config)
     data = {domain.name: domain.fingerprint for domain in (task.source, task.target) if domain.fingerprint}
-    if isinstance(estimator, Learner) and not oracle:  # which is trained several times
+    several = oracle and task.transductive  # networks are trained, one a fold
+    if isinstance(estimator, Learner) and not several:
         described = {"record": key, "commit": str(commit()), "device": estimator.device.type, "data": digest(data)}
+        described |= {"code of one's own": own_code(made_of)}
         checkpoint.made_of = described | versions()
         estimator.checkpoint = checkpoint
     accuracy = per_class = confusion = curve = error = trace = None
@@ -118,10 +122,13 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
         if (only := only_class(confusion)) is not None:
             what = config.method.label, task.name, task.classes[only]
             log.warning("%s on %s has collapsed: every sample is given the class %r", *what)
-        recall = recall_score(task.test.y, predicted, labels=range(len(task.classes)), average=None, zero_division=0)
+        labels = range(len(task.classes))
+        recall = recall_score(task.test.y, predicted, labels=labels, average=None, zero_division=np.nan)
         if isinstance(estimator, Learner) and estimator.trace_ and not oracle:
             curve = [(step, 100 * float(accuracy_score(task.test.y, guess))) for step, guess in estimator.trace_]
-        per_class = {name: 100 * float(r) for name, r in zip(task.classes, recall, strict=True)}
+        per_class = {
+            name: None if np.isnan(r) else 100 * float(r) for name, r in zip(task.classes, recall, strict=True)
+        }
         with limited(config.runtime.threads):
             scores = said(estimator, task, selection)
             distances = measured(config.distances, *as_left(estimator, task)) if config.distances else {}
@@ -152,7 +159,7 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
         scored=len(task.test.y),
         data=data,
         skipped=[file for domain in (task.source, task.target) for file in domain.skipped],
-        seconds=round(time.perf_counter() - started, 3),
+        seconds=round(checkpoint.spent + time.perf_counter() - started, 3),
         error=error,
         traceback=trace,
         config=made_of,
@@ -163,9 +170,7 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint,
         selection=selection.chooser if isinstance(estimator, Learner) else "last",
         scores=scores,
     )
-    if picture is not None and error is None:
-        keep_features(estimator, task, picture)
-    return record
+    return record, estimator, task
 
 
 def tell(config: DictConfig, estimator: Estimator, task: Task) -> None:
@@ -205,8 +210,8 @@ def keep_features(estimator: Estimator, task: Task, picture: Path) -> None:
     try:
         labels = task.source.y, task.target.y
         embedding.keep(picture, (task.source.x, task.target.x), as_left(estimator, task), labels)
-    except ValueError as problem:
-        log.warning("%s cannot be written: %s", picture, problem)
+    except (ValueError, OSError, MemoryError) as problem:
+        log.warning("%s cannot be written: %s", picture, str(problem) or type(problem).__name__)
 
 
 def reason(failure: BaseException) -> str:

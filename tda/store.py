@@ -41,7 +41,7 @@ class Record:
     status : {"ok", "failed"}
     accuracy : float or None
         Per cent of the scored target samples.
-    accuracy_per_class : dict of str to float, or None
+    accuracy_per_class : dict of str to float or None, or None
         Per cent, by class name.
     curve : list of (int, float), or None
         Accuracy along the way: steps done, per cent. Nothing is chosen by it unless `selection` is ``oracle``.
@@ -95,7 +95,7 @@ class Record:
     protocol: Literal["last", "oracle"]
     status: Literal["ok", "failed"]
     accuracy: float | None
-    accuracy_per_class: dict[str, float] | None
+    accuracy_per_class: dict[str, float | None] | None
     curve: list[tuple[int, float]] | None
     oracle_best: float | None
     distances: dict[str, float]

@@ -62,6 +62,10 @@ def test_a_draw_of_the_seed_is_no_part_of_a_label() -> None:
     assert {label.partition(" ")[2] for label in check.measured(records)["label"]} == {"(dim=5)", "(dim=9)"}
 
 
+def test_of_no_record_nothing_is_measured() -> None:
+    assert check.measured([]).empty
+
+
 def test_what_cannot_be_judged_is_said_and_is_not_fine() -> None:
     nothing = baseline().iloc[:0]
     assert state(baseline(), nothing).state == "not measured"
@@ -206,8 +210,11 @@ def test_a_baseline_of_what_depends_on_a_seed_takes_ten(
 ) -> None:
     command = ["check", "quick", "method=bda_random", "task=O-P", "--baselines", str(tmp_path), "--update"]
     monkeypatch.setattr("tda.commands.check.computed", lambda *_: pytest.fail("measured"))
-    assert main([*command, "seed=0,1"]) == 2
-    assert "seed=0,1: a baseline takes 10 seeds; leave seed= to --update" in capsys.readouterr().err
+    for typed in ("seed=0,1", "++seed=0"):
+        assert main([*command, typed]) == 2
+        assert f"{typed}: a baseline takes 10 seeds; leave seed= to --update" in capsys.readouterr().err
+    assert main([*command, "++results=x"]) == 2
+    assert "tda check keeps its records apart" in capsys.readouterr().err
     seeds = [record(seed=seed, label="BDA", status="failed" if seed == 3 else "ok") for seed in range(10)]
     assert check.too_few_seeds(seeds) == ["BDA"]
     assert check.too_few_seeds([*seeds, record(seed=10, label="BDA")]) == []

@@ -88,6 +88,19 @@ def test_a_checkpoint_is_what_resumes_it(tmp_path: Path) -> None:
     assert not np.array_equal(moved.logits(easy_shift().Xt), whole.logits(easy_shift().Xt))
 
 
+def test_the_seconds_of_all_processes_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    with pytest.raises(Terminated):
+        fitted("dann", Stopped(path, at=(9,)))
+    with safe_open(path, framework="pt") as file:
+        before = float(file.metadata()["seconds"])
+    assert before > 0
+    again = Stopped(path)
+    assert again.spent == 0
+    fitted("dann", again)
+    assert again.spent == before
+
+
 def test_images_of_a_network_in_channels_last_order(tmp_path: Path) -> None:
     from tests.test_methods import easy_images
 

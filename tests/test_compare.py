@@ -89,6 +89,7 @@ def trained_with(*overrides: str, dataset: str = "office31", task: str = "A-W") 
     [
         (["method=dann", "method.weight=0.5"], ["our method.weight=0.5, its config 1.0"]),
         (["method=dann", "trainer.steps=500"], ["our trainer.steps=500, its config (fair) 2000"]),
+        (["method=dann", "selection=scores"], ["our training kept 0.2 of each source class back for validators"]),
         (["method=dann", "trainer=tllib"], []),
         (["method=dann", "trainer=tllib", "method.gamma=10"], ["our method.gamma=10, its config 20"]),
         (["method=dann", "backbone.views=flip"], ["our backbone.views=flip, its config centre"]),

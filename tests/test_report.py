@@ -193,6 +193,28 @@ def test_transfer_is_measured_against_the_classifier_that_follows_an_alignment()
     assert row(table, "coral").baseline == "one_nn"
 
 
+def test_looking_along_the_way_is_no_other_training() -> None:
+    def watched(every: int, method: str) -> Record:
+        return record(key=method, setting=method, method=method, label=method, config={"trainer": {"watch_every": every}},
+                      baseline=None if method == "source_only" else "source_only")  # fmt: skip
+
+    (table,) = report.tables([watched(0, "source_only"), watched(10, "dann")])
+    assert row(table, "dann").baseline == "source_only"
+
+
+def test_a_network_that_saw_less_of_the_source_has_the_baseline_that_saw_as_much() -> None:
+    def trained(held: float | None, method: str) -> Record:
+        kept = {} if held is None else {"validation": {"held": held}}
+        return record(key=f"{method} {held}", setting=f"{method} {held}", method=method, label=method,
+                      config={"trainer": {"steps": 5}, "selection": "last", **kept},
+                      baseline=None if method == "source_only" else "source_only")  # fmt: skip
+
+    (table,) = report.tables([trained(None, "source_only"), trained(0.2, "dann")])
+    assert row(table, "dann").baseline is None
+    (table,) = report.tables([trained(None, "source_only"), trained(0.2, "source_only"), trained(0.2, "dann")])
+    assert row(table, "dann").baseline == "source_only 0.2"
+
+
 def test_transfer_is_measured_against_the_baseline_whose_iterate_was_chosen_in_the_same_way() -> None:
     def chosen(chooser: str, method: str, accuracy: float) -> Record:
         return record(

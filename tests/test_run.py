@@ -11,12 +11,14 @@ from omegaconf import DictConfig
 from safetensors import SafetensorError
 
 from tda import devices, memory, preparation, provenance, run
-from tda.config import Sweep, user_cache
+from tda.checkpoint import Checkpoint
+from tda.config import Sweep, identity, user_cache
 from tda.data import digits
 from tda.errors import UsageError
 from tda.methods.shallow.coral import CORAL
 from tda.methods.shallow.one_nn import OneNN
-from tda.store import Store
+from tda.report.figures import class_means
+from tda.store import Record, Store
 from tda.task import Domain, Task
 
 
@@ -388,3 +390,57 @@ def test_an_alignment_that_is_not_of_two_domains_is_named(
     record = run.run(cell(tmp_path, "method=coral", "task=P-O"))
     said = f"TypeError: CORAL.align returned {what}; expected two, the aligned source and target"
     assert (record.status, record.error) == ("failed", said)
+
+
+def test_a_picture_that_cannot_be_written_costs_no_record(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "features").touch()
+    record = run.run(cell(tmp_path, "method=pca", "task=O-S", "keep_features=true"))
+    assert list(Store(tmp_path).all()) == [record]
+    assert record.status == "ok"
+    assert "cannot be written" in caplog.text
+
+
+def computed(config: DictConfig, folder: Path) -> tuple[Record, Checkpoint]:
+    checkpoint = Checkpoint(folder / "state", every=0)
+    record, *_ = run.compute(config, identity(config), checkpoint)
+    return record, checkpoint
+
+
+def test_a_class_without_samples_has_no_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_threes(config: DictConfig, device: str) -> tuple[Any, Task]:
+        estimator, seen = preparation.prepared(config, device)
+        there = seen.target.y != 3
+        target = replace(seen.target, x=seen.target.x[there], y=seen.target.y[there])
+        return estimator, replace(seen, target=target, test=target)
+
+    monkeypatch.setattr(run, "prepared", without_threes)
+    record, _ = computed(cell(tmp_path, "method=one_nn", "task=P-O"), tmp_path)
+    said = record.accuracy_per_class or {}
+    assert said["3"] is None
+    assert all(accuracy is not None for name, accuracy in said.items() if name != "3")
+    assert class_means([record], record.setting) == {name: said[name] for name in said if name != "3"}
+
+
+@pytest.mark.parametrize("transductive", [True, False])
+def test_only_a_network_that_is_trained_once_goes_on(
+    transductive: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def split(config: DictConfig, device: str) -> tuple[Any, Task]:
+        estimator, seen = preparation.prepared(config, device)
+        return estimator, seen if transductive else replace(seen, test=replace(seen.target))
+
+    monkeypatch.setattr(run, "prepared", split)
+    monkeypatch.setattr(run, "own_code", lambda made_of: "mine")
+    _, checkpoint = computed(cell(tmp_path, "method=target_only", "task=P-O", "trainer.steps=2"), tmp_path)
+    assert ("mine" in checkpoint.made_of.values()) is not transductive
+
+
+def test_code_of_ones_own_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    node = {"method": {"parts": [1], "inner": {"_target_": "told_apart.Mine"}}, "trainer": {"_target_": "tda.x.Y"}}
+    said = []
+    for text in ("first = 1\n", "second = 2\n"):
+        (tmp_path / "told_apart.py").write_text(text)
+        said.append(provenance.own_code(node))
+    assert said[0] != said[1]
+    assert provenance.own_code({"method": {"_target_": "tda.methods.shallow.coral.CORAL"}}) == ""

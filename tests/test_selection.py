@@ -596,3 +596,11 @@ def test_a_report_of_nothing_says_how_to_make_it(tmp_path: Path, capsys: pytest.
     assert "`tda run selection=scores` makes such records" in capsys.readouterr().err
     assert main(["selection", "--results", str(tmp_path), "--method", "dna"]) == 2
     assert "did you mean 'dan'?" in capsys.readouterr().err
+
+
+def test_a_method_without_a_seed_is_chosen_from_at_each_seed() -> None:
+    made = [of_run([50], {"snd": [3]}, method="tca", label="TCA", seed=None)]
+    made += [of_run([60], {"snd": [9]}, method="bda", label="BDA", seed=seed) for seed in (0, 1)]
+    chosen = regret.judgements(made, "methods")
+    assert set(chosen["seed"]) == {0, 1}
+    assert (chosen["candidates"] == 2).all()

@@ -117,13 +117,13 @@ def check_options(options: argparse.Namespace) -> None:
     if options.experiment not in known:
         raise unknown("experiment", options.experiment, known)
     for override in options.overrides:
-        if override.startswith("experiment="):
+        if override.lstrip("+~").startswith("experiment="):
             raise UsageError(f"{override}: tda check takes one experiment, and that is {options.experiment}")
-        if override.startswith("results="):
+        if override.lstrip("+~").startswith("results="):
             raise UsageError(f"{override}: tda check keeps its records apart; say --results PATH to have them there")
     if options.update:
         for override in options.overrides:
-            if override.startswith("seed=") and len(expanded(parsed(override))) < check.SEEDS:
+            if override.lstrip("+~").startswith("seed=") and len(expanded(parsed(override))) < check.SEEDS:
                 raise UsageError(f"{override}: a baseline takes {check.SEEDS} seeds; leave seed= to --update")
         try:
             check_room(options.baselines)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tda import reported
 from tda.report.table import AVERAGE as MEAN
-from tda.report.table import accuracies, first_of_each, frame, row_labels
+from tda.report.table import accuracies, first_of_each, frame, held_back, row_labels
 from tda.reported import AVERAGE, Printed, Table
 from tda.store import Record
 from tda.task import GIVEN
@@ -336,6 +336,8 @@ def reset(ours: Measured) -> Iterator[str]:
     ):
         for key, here, there in differing(mine, usual):
             yield f"our {part}.{key}={here}, its config{named} {there}"
+    if held := held_back(config):
+        yield f"our training kept {held:g} of each source class back for validators"
     for key in said(written.method) if method else ():
         if key not in method:
             yield f"our method has no {key}: it is of an earlier version"

@@ -62,8 +62,9 @@ def usage_errors(overrides: Sequence[str]) -> Iterator[None]:
         if isinstance(error.__cause__, UsageError):
             raise error.__cause__ from None
         line = NOT_CONVERTED.sub(r"\1: \2", one_line(error))
-        if isinstance(cause := error.__cause__, OmegaConfBaseException) and "is not a ListConfig" in line:
-            line = f"{cause.full_key}: expected a list, {cause.full_key}=[...]"
+        told = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+        if isinstance(told, OmegaConfBaseException) and "is not a ListConfig" in line:
+            line = f"{told.full_key}: expected a list, {told.full_key}=[...]"
         for what, meant in MEANT.items():
             line = what.sub(meant, line)
         known_keys(overrides)
@@ -101,6 +102,9 @@ def check_list(override: Override) -> None:
     """Raise `UsageError` for a list where one value is expected; those of a sweep stand without brackets."""
     key = override.key_or_group
     swept = SWEPT_AS.get(key, key)
+    if swept != key and override.is_sweep_override():
+        values = ",".join(one.partition("=")[2] for one in expanded(override))
+        raise UsageError(f"{override.input_line}: {key} is one list for the whole sweep; to sweep, {swept}={values}")
     if swept not in ONE_VALUE or override.is_sweep_override() or not isinstance(override.value(), list):
         return
     values = override.get_value_element_as_str()[1:-1]

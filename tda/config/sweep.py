@@ -181,8 +181,8 @@ def check_sweep(master: DictConfig, grid: Mapping[str, list[str]]) -> None:
     if master.hydra.job.chdir:
         raise UsageError("hydra.job.chdir=true would let every cell write elsewhere; leave it out, and set results=")
     for seed in (parsed(override).value() for override in grid.get("seed", [f"seed={master.seed}"])):
-        if isinstance(seed, int) and seed < 0:
-            raise UsageError(f"seed={seed}: expected 0 or more")
+        if isinstance(seed, int) and not 0 <= seed < 2**32:
+            raise UsageError(f"seed={seed}: expected 0 or more, and less than 2**32")
     size = master.hydra.sweeper.get("max_batch_size")
     if size is not None and size < 1:
         raise UsageError(f"hydra.sweeper.max_batch_size={size}: expected at least 1 cell, or null for all")

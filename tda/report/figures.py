@@ -326,7 +326,8 @@ def class_means(records: Sequence[Record], setting: str | None) -> dict[str, flo
     for record in records:
         if record.setting == setting:
             for name, accuracy in (record.accuracy_per_class or {}).items():
-                found[name].append(accuracy)
+                if accuracy is not None:
+                    found[name].append(accuracy)
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 

@@ -247,8 +247,8 @@ def counterparts(firsts: pd.DataFrame) -> tuple[dict[str, str | None], dict[str,
 
     Both have the same samples, backbone and training. What was trained on the target bounds every method; an iterate
     that was chosen by target labels bounds none, and is no baseline. A baseline is the very classifier that follows an
-    alignment, else the method that the record names, unless another class of classifier follows; its iterate chosen in
-    the same way where there are several.
+    alignment, else the method that the record names, unless another class of classifier follows; trained on as much of
+    the source, its iterate chosen in the same way where there are several.
 
     Parameters
     ----------
@@ -274,6 +274,7 @@ def counterparts(firsts: pd.DataFrame) -> tuple[dict[str, str | None], dict[str,
                 setting for setting in found if class_of(firsts["config"][setting].get("method")) == class_of(follows)
             ]
             found = alone.get((kinds[one.Index], classifier_of(follows)), named)
+        found = [setting for setting in found if held_back(firsts["config"][setting]) == held_back(one.config)]
         alike = [setting for setting in found if judged(firsts["config"][setting]) == judged(one.config)]
         lower[one.Index] = only(alike or found)
     return lower, {setting: only(bounds.get(kind, [])) for setting, kind in kinds.items()}
@@ -302,9 +303,15 @@ def features(config: Mapping[str, Any]) -> str:
 
 
 def training(config: Mapping[str, Any]) -> str:
-    """Return how a network was trained, its seed aside; the same for every shallow method on the same features."""
+    """Return how a network was trained, seed and looks aside; the same for all shallow methods on the same features."""
     trainers = [config.get(key) or {} for key in ("trainer", "finetuning")]
-    return json.dumps([{k: v for k, v in trainer.items() if k != "seed"} for trainer in trainers], sort_keys=True)
+    aside = ("seed", "watch_every")
+    return json.dumps([{k: v for k, v in trainer.items() if k not in aside} for trainer in trainers], sort_keys=True)
+
+
+def held_back(config: Mapping[str, Any]) -> float:
+    """Return the share of each source class that a network was not trained on, for validators to judge it by."""
+    return float((config.get("validation") or {}).get("held") or 0) if config.get("trainer") else 0.0
 
 
 def judged(config: Mapping[str, Any]) -> tuple[Any, Any]:
