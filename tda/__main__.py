@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from textwrap import dedent
 from typing import NoReturn
 
@@ -21,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 fine, 1 something failed, 2 wrong usage, 128 + n signal n."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     told = None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign gets a ? in its place
 
     def stop(number: int, _: object) -> NoReturn:
         """End what is being done, so that nothing is left half done."""
@@ -62,7 +66,7 @@ def command(arguments: list[str]) -> int:
 def stopped(number: signal.Signals, arguments: Sequence[str]) -> int:
     """Say how to go on, where there is a store, and return the exit code of a process that a signal has stopped."""
     how, _ = STOPS[number]
-    kept = arguments[0] == "run" or (arguments[0] == "check" and "--results" in arguments)
+    kept = arguments[:1] == ["run"] or (arguments[:1] == ["check"] and "--results" in arguments)
     going_on = "; finished cells are kept, and the same command goes on from there" if kept else ""
     print(f"\ntda: {how}{going_on}", file=sys.stderr)
     return 128 + number

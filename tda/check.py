@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from io import StringIO
+from itertools import dropwhile
 from math import sqrt
 from pathlib import Path
 from typing import Literal
@@ -159,7 +161,9 @@ def read(path: Path) -> pd.DataFrame:
             f"{str(path)!r} does not exist; the same command with --update makes it, --baselines finds others"
         )
     try:
-        baseline = pd.read_csv(path, comment="#", dtype=dict.fromkeys(PLACE, str), keep_default_na=False)
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        written = StringIO("".join(dropwhile(lambda line: line.startswith("#"), lines)))
+        baseline = pd.read_csv(written, dtype=dict.fromkeys(PLACE, str), keep_default_na=False)
         baseline = baseline[COLUMNS].astype({"accuracy": float, "std": float, "seeds": int, "one_sample": float})
     except (KeyError, ValueError, UnicodeDecodeError) as error:
         raise UsageError(f"{str(path)!r} is not a baseline, whose columns are {', '.join(COLUMNS)}: {error}") from error

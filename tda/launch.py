@@ -72,6 +72,7 @@ def launch(plan: Sweep, cells: Sequence[Cell]) -> None:
         except RuntimeError as error:
             raise UsageError(f"hydra.launcher: {one_line(error)}; choose one by hydra/launcher=NAME") from None
         callbacks.on_multirun_start(config=master, config_name="config")
+        raised = []
         for start in range(0, len(cells), size):
             jobs = [[*cell.overrides, *own] for cell in cells[start : start + size]]
             try:
@@ -80,8 +81,13 @@ def launch(plan: Sweep, cells: Sequence[Cell]) -> None:
                 print(f"the launcher broke down: {type(error).__name__}: {one_line(error)}", file=sys.stderr)
                 break
             for job in done:
-                with redirect_stderr(StringIO()):  # where Hydra repeats the overrides
-                    _ = job.return_value  # raises what the job raised
+                try:
+                    with redirect_stderr(StringIO()):  # where Hydra repeats the overrides
+                        _ = job.return_value
+                except Exception as error:
+                    raised.append(error)
+        if raised:
+            raise raised[0]
         callbacks.on_multirun_end(config=master, config_name="config")
 
 

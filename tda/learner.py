@@ -30,8 +30,8 @@ class Learner:
 
     Parameters
     ----------
-    method : DeepMethod
-        Not yet prepared.
+    method : callable returning a DeepMethod
+        Builds the method, not yet prepared.
     trainer : Trainer
         How it is trained.
     backbone : callable returning a Backbone

@@ -113,7 +113,7 @@ def learner(config: DictConfig, task: Task, device: str) -> tuple[Learner, Task]
         backbone=partial(given if extracted else build, config.backbone, "backbone", external),
         device=device,
         compiled=config.runtime.compile,
-        watched=task.test.x,
+        watched=task.test.x if config.method.run.trained_on == "source" else None,
         judge=judge,
     )
     return estimator, task

@@ -51,17 +51,22 @@ def targets(node: Any) -> Iterator[str]:
 
 @cache
 def commit() -> str | None:
-    """Return the commit of this source, and ``+`` and a hash of what was changed since; None outside its repository."""
-    here = Path(__file__).resolve().parent
+    """Return the commit of this source, and ``+`` and a hash of what was changed since, new files included.
+
+    Outside the source's repository there is none.
+    """
+    root = Path(__file__).resolve().parent.parent
 
     def git(*command: str) -> str:
-        done = subprocess.run(["git", "-C", str(here.parent), *command], capture_output=True, check=True)
+        done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, check=True)
         return done.stdout.decode(errors="replace").strip()
 
     try:
         git("ls-files", "--error-unmatch", "tda/provenance.py", "conf/config.yaml")
         head, changed = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "tda", "conf")
         changes = [changed, git("diff", "HEAD", "--", "tda", "conf")] if changed else []
+        new = git("ls-files", "-z", "--others", "--exclude-standard", "tda", "conf").split("\0")
+        changes += [(root / path).read_bytes().hex() for path in new if path]
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{head}+{digest(changes)[:8]}" if changes else head

@@ -103,7 +103,8 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint)
     tell(config, estimator, task)
     oracle = config.method.run.trained_on == "target"
     selection = selected(config)
-    data = {domain.name: domain.fingerprint for domain in (task.source, task.target) if domain.fingerprint}
+    depended_on = (task.source, task.target) if made_of["task"] == task.name else (task.target,)
+    data = {domain.name: domain.fingerprint for domain in depended_on if domain.fingerprint}
     several = oracle and task.transductive  # networks are trained, one a fold
     if isinstance(estimator, Learner) and not several:
         described = {"record": key, "commit": str(commit()), "device": estimator.device.type, "data": digest(data)}
@@ -158,7 +159,7 @@ def compute(config: DictConfig, made_of: dict[str, Any], checkpoint: Checkpoint)
         distances=distances,
         scored=len(task.test.y),
         data=data,
-        skipped=[file for domain in (task.source, task.target) for file in domain.skipped],
+        skipped=[file for domain in depended_on for file in domain.skipped],
         seconds=round(checkpoint.spent + time.perf_counter() - started, 3),
         error=error,
         traceback=trace,

@@ -90,8 +90,8 @@ class Judge:
         What is asked.
     held : Domain
         Source samples that are not trained on.
-    few : tuple of ndarray
-        Rows of the target whose classes `trcv` may read, and these classes; empty for every other validator.
+    few : tuple of ndarray or None
+        Rows of the target whose classes `trcv` may read, and these classes; None for every other validator.
     truth : ndarray, optional
         The classes of the samples that are scored, for the oracle alone.
     """

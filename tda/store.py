@@ -135,7 +135,7 @@ class Store:
     """
 
     def __init__(self, results: str | Path) -> None:
-        self.results = Path(results)
+        self.results = Path(results).expanduser()
         self.records = self.results / "records"
         self.parts: list[Store] = [self]
 

@@ -1,6 +1,7 @@
 """What the configs say as they are written, read without Hydra."""
 
 from functools import cache
+from itertools import permutations
 from typing import Any, NamedTuple
 
 import yaml
@@ -73,8 +74,9 @@ def listed_tasks(dataset: str) -> tuple[str, ...]:
     """
     tasks = str(configured(dataset).get("tasks"))
     if tasks.startswith("${every_pair"):
-        domains = configured(dataset).get("domains") or {}
-        return tuple(f"{source}-{target}" for source in domains for target in domains if source != target)
+        domains = configured(dataset).get("domains")
+        pairs = permutations(domains, 2) if isinstance(domains, dict) else ()
+        return tuple(f"{source}-{target}" for source, target in pairs)
     return () if "$" in tasks else tuple(tasks.split(","))
 
 

@@ -66,6 +66,13 @@ def test_of_no_record_nothing_is_measured() -> None:
     assert check.measured([]).empty
 
 
+def test_a_label_may_have_the_sign_of_a_comment(tmp_path: Path) -> None:
+    for label in ("C# net", "#1"):
+        made = baseline(label=label)
+        check.write(tmp_path / "mine.csv", made, "tda check mine --update")
+        pd.testing.assert_frame_equal(check.read(tmp_path / "mine.csv"), made)
+
+
 def test_what_cannot_be_judged_is_said_and_is_not_fine() -> None:
     nothing = baseline().iloc[:0]
     assert state(baseline(), nothing).state == "not measured"

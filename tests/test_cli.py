@@ -1,6 +1,7 @@
 """The command line as a user meets it: exit codes, one clear line for each mistake, resuming, tables."""
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -444,6 +445,22 @@ def test_a_signal_that_comes_out_as_a_mistake(
     monkeypatch.setattr("tda.__main__.command", interrupted)
     assert main(["run"]) == 128 + number
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_while_nothing_but_tda_was_typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tda.__main__.command", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    assert main([]) == 128 + signal.SIGINT
+    assert capsys.readouterr().err == "\ntda: interrupted\n"
+
+
+def test_a_terminal_that_lacks_a_sign_gets_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr("sys.stdout", terminal)
+    assert main(["compare", "--audit"]) == 0
+    assert b"?" in terminal.buffer.getvalue()
 
 
 @pytest.mark.usefixtures("handlers")

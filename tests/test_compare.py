@@ -297,6 +297,22 @@ def test_a_sample_of_an_average_is_one_of_the_smallest_task(tmp_path: Path) -> N
     assert average.spread == pytest.approx(100 / 100 / 2 + 0.05)
 
 
+@pytest.mark.parametrize("dataset", ["image_folder", "image_lists", "features"])
+def test_the_tasks_of_one_s_own_domains_are_not_listed(dataset: str) -> None:
+    assert listed_tasks(dataset) == ()
+
+
+def test_ours_is_shown_once_for_each_protocol(tmp_path: Path) -> None:
+    sources = [{"protocol": protocol, "source": f"{i} paper"} for i, protocol in enumerate(("oracle", "last") * 2)]
+    table = rows(tmp_path, *({"task": "A-W", "accuracy": "60.0", **source} for source in sources))
+    mine = ours("A-W", 60.0, seed=0, curve=[(1, 65.0), (2, 60.0)], oracle_best=65.0)
+    (block,) = compare.blocks(compare.compare([mine, replace(mine, seed=1)], table))
+    assert [line[:2] for line in block.lines if line[0].startswith("ours,")] == [
+        ["ours, last iterate", "60.0±0.0"],
+        ["ours, best on the target", "65.0±0.0"],
+    ]
+
+
 def test_an_average_alone_is_over_all_tasks_and_needs_them_all(tmp_path: Path) -> None:
     table = rows(tmp_path, {"task": "avg", "accuracy": "70.0"})
     tasks = listed_tasks("office31")

@@ -17,8 +17,10 @@ import pytest
 from PIL import Image
 
 from tda import cache
+from tda.__main__ import main
 from tda.data.images import LAYOUT, ImageFolder, Listed, UnreadableImageError, decoded, fingerprint
 from tda.errors import UsageError
+from tda.store import Store
 from tda.vision import torchvision
 
 
@@ -212,6 +214,19 @@ def test_strict_stops_at_the_first_unreadable_image_and_keeps_nothing(tree: Path
     with pytest.raises(UsageError, match=r"1\.png is not a readable image"):
         dataset(tree, corrupt="strict").domain("W")
     assert not list((tree.parent / "cache").rglob("*.npy"))
+
+
+def test_a_domain_that_stops_its_cells_leaves_those_of_later_batches(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tree / "webcam", tree / "broken")
+    (tree / "broken" / "bike" / "1.png").write_bytes(b"broken")
+    results = tree.parent / "results"
+    images = ["dataset=image_folder", f"dataset.root={tree}", "dataset.size=16", "dataset.corrupt=strict"]
+    run = ["method=source_only", "backbone=lenet", "trainer.steps=1", "hydra.sweeper.max_batch_size=1"]
+    assert main(["run", *images, *run, f"results={results}"]) == 2
+    assert "1.png is not a readable image" in capsys.readouterr().err
+    assert {record.task for record in Store(results).all()} == {"amazon-webcam", "webcam-amazon"}
 
 
 def remove_domain(root: Path) -> None:

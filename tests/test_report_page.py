@@ -177,6 +177,18 @@ def test_more_than_a_page_can_hold_is_cut_and_said(tmp_path: Path, monkeypatch: 
     assert "3 of 4 tasks" in text
 
 
+def test_a_class_that_was_added_later_has_its_place_in_the_confusions() -> None:
+    older, *_ = cells()
+    wider = replace(
+        older, accuracy_per_class={"angular": 100.0, "round": 90.0, "square": 0.0}, confusion=[(0, 0, 5), (1, 2, 1)]
+    )
+    for records in ([older, wider], [wider, older]):
+        names, counts = figures.confusion_matrix(records)
+        assert names == ["angular", "round", "square"]
+        right = older.confusion[3][2] if older.confusion else 0
+        assert counts.tolist() == [[5, 0, 0], [0, 9, 2], [0, 10 - right, right]]
+
+
 def test_figures_are_written_as_svg_and_png(tmp_path: Path) -> None:
     stored(tmp_path, cells())
     assert main(["report", "--results", str(tmp_path), "--figures", str(tmp_path / "drawn")]) == 0

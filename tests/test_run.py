@@ -15,6 +15,7 @@ from tda.checkpoint import Checkpoint
 from tda.config import Sweep, identity, user_cache
 from tda.data import digits
 from tda.errors import UsageError
+from tda.learner import Learner
 from tda.methods.shallow.coral import CORAL
 from tda.methods.shallow.one_nn import OneNN
 from tda.report.figures import class_means
@@ -131,6 +132,19 @@ def test_an_oracle_is_computed_once_for_each_target(tmp_path: Path, monkeypatch:
     assert Store(tmp_path).get(*cells[1].address) == second
 
 
+def test_an_oracle_says_nothing_of_the_source_and_predicts_nothing_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    for domain in ("a", "b"):
+        np.savez(tmp_path / f"{domain}.npz", x=rng.normal(size=(12, 4)), y=np.arange(12) % 2)
+    monkeypatch.setattr(Learner, "_look", lambda *_: pytest.fail("predicted on the way"))
+    deep = ["method=target_only", "trainer.steps=2", "trainer.watch_every=1"]
+    record = run.run(cell(tmp_path, "dataset=features", f"dataset.root={tmp_path}", *deep, "task=a-b"))
+    assert record.error is None
+    assert record.data.keys() == {"b"}
+
+
 def test_divergence_is_a_failed_record_that_names_the_step(tmp_path: Path) -> None:
     record = run.run(cell(tmp_path, "method=source_only", "task=P-O", "trainer.lr=1e9", "trainer.steps=30"))
     assert record.status == "failed"
@@ -151,15 +165,15 @@ def test_the_commit_tells_changes_apart(tmp_path: Path, monkeypatch: pytest.Monk
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True, capture_output=True)
     monkeypatch.setattr(provenance, "__file__", str(sources[0]))
     said = []
-    for change in ("first\n", "second\n", "third\n"):
-        sources[0].write_text(change)
+    new = tmp_path / "tda" / "mine of one's own.py"
+    for path, change in ((sources[0], "first\n"), (new, "first\n"), (new, "second\n"), (sources[0], "second\n")):
+        path.write_text(change)
         provenance.commit.cache_clear()
         said.append(str(provenance.commit()))
     provenance.commit.cache_clear()
     assert "+" not in said[0]
-    assert said[1].startswith(f"{said[0]}+")
-    assert said[2].startswith(f"{said[0]}+")
-    assert said[1] != said[2]
+    assert all(one.startswith(f"{said[0]}+") for one in said[1:])
+    assert len(set(said)) == len(said)
 
 
 def test_more_than_the_machine_or_the_data_have_is_told(
@@ -263,6 +277,7 @@ def test_an_empty_variable_is_none_and_a_tilde_is_ones_home(monkeypatch: pytest.
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     assert user_cache() == "/h/.cache/tda"
     assert Sweep(["method=one_nn", "task=O-P", "runtime.cache='~/y'"]).cells[0].config.runtime.cache == "/h/y"
+    assert Store("~/y").records == Path("/h/y/records")
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from tda import regret
+from tda import regret, report
 from tda.__main__ import main
 from tda.backbones.pixels import Pixels
 from tda.cache import digest
@@ -414,6 +414,11 @@ def test_a_shallow_method_has_no_iterate_to_choose() -> None:
     assert [len({cell.address for cell in cells if cell.address[1] == name}) for name in ("one_nn", "coral")] == [1, 2]
 
 
+def test_a_chooser_that_there_is_not_is_refused_where_nothing_is_chosen() -> None:
+    with pytest.raises(UsageError, match="'foo' is not a chooser"):
+        assert Sweep(["method=one_nn", "task=P-O", "selection.chooser=foo"]).cells
+
+
 def test_aligners_are_judged_where_they_align_and_others_are_not(tmp_path: Path) -> None:
     plain, judged, other = (
         record(tmp_path, method, "method.dim=2" if method == "method=tca" else "seed=0", selection)
@@ -587,6 +592,17 @@ def test_the_report_in_every_format(form: str, tmp_path: Path, capsys: pytest.Ca
     line = next(line for line in out.splitlines() if "dev" in line.lower())
     assert "70.0" in line
     assert "10.0" in line
+
+
+def test_the_page_of_choices_names_the_command_that_makes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = of_run([50, 80, 70], {"dev": [1, 2, 3]})
+    Store(tmp_path).put(made)
+    report.write([made], tmp_path / "tables", "mine", "tda run method=dan")
+    assert main(["selection", "--results", str(tmp_path), "--method", "dan", "--format", "markdown"]) == 0
+    first = capsys.readouterr().out.partition("\n")[0]
+    assert first == "Made by `tda run method=dan` and `tda selection --over iterates --method dan`."
 
 
 def test_a_report_of_nothing_says_how_to_make_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

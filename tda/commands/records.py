@@ -67,6 +67,12 @@ def chosen(records: Iterable[Record], options: argparse.Namespace) -> list[Recor
     return records
 
 
+def filters(options: argparse.Namespace) -> list[str]:
+    """Return the words of a command line that choose records as the options do."""
+    asked = [(f"--{key}", getattr(options, key)) for key in KEYS]
+    return [word for option, names in asked if names for word in (option, *names)]
+
+
 def deliver(content: str, file: Path | None) -> int:
     """Print text, or write it to a file, whole or not at all, and return the exit code.
 

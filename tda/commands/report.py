@@ -9,7 +9,7 @@ from textwrap import dedent
 
 from tda import report
 from tda.commands import Commands
-from tda.commands.records import KEYS, add_options, chosen, deliver, opened
+from tda.commands.records import add_options, chosen, deliver, filters, opened
 from tda.errors import UsageError
 from tda.store import Record, Store, mixed
 
@@ -74,10 +74,7 @@ def present(records: Sequence[Record], store: Store, options: argparse.Namespace
 
 def typed(options: argparse.Namespace) -> str:
     """Return the command line that these options were read from."""
-    words = ["tda", "report", "--results", *options.results, "--html", str(options.html)]
-    for key in KEYS:
-        words += [f"--{key}", *getattr(options, key)] if getattr(options, key) else []
-    return shlex.join(words)
+    return shlex.join(["tda", "report", "--results", *options.results, "--html", str(options.html), *filters(options)])
 
 
 def draw(tables: Sequence[report.Table], records: Sequence[Record], store: Store, folder: Path) -> int:

@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
@@ -81,7 +80,7 @@ def sweep(plan: "Sweep", overrides: Sequence[str]) -> int:
     records = computed(plan, overrides)
     if records:
         command = shlex.join(["tda", "run", *overrides])
-        written = report.write(records, Path(plan.master.results) / "tables", plan.master.name, command)
+        written = report.write(records, Store(plan.master.results).results / "tables", plan.master.name, command)
         print(report.render(report.tables(records), "text"))
         print("written: " + ", ".join(map(str, written)), file=sys.stderr)
     for warning in mixed(records):

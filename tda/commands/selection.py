@@ -1,11 +1,12 @@
 """``tda selection``: how well validators without target labels choose, from what is in a results folder."""
 
 import argparse
+import shlex
 from textwrap import dedent
 
 from tda import regret
 from tda.commands import Commands
-from tda.commands.records import add_options, chosen, deliver, opened
+from tda.commands.records import add_options, chosen, deliver, filters, opened
 from tda.report import commands
 
 
@@ -42,6 +43,7 @@ def make_report(options: argparse.Namespace) -> int:
     made = regret.render(records, options.over, options.format)
     if options.format == "markdown":
         ran = commands(store, {record.key for record in records if record.scores})
-        said = [f"Made by `{command}` and `tda selection --over {options.over}`." for command in ran]
+        judged = shlex.join(["tda", "selection", "--over", options.over, *filters(options)])
+        said = [f"Made by `{command}` and `{judged}`." for command in ran]
         made = "\n\n".join([*said, made])
     return deliver(made, options.output)

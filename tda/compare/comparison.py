@@ -199,7 +199,7 @@ def compare(records: Iterable[Record], rows: pd.DataFrame | None = None) -> list
     Returns
     -------
     list of Comparison
-        By dataset, method and setting; those without `Comparison.unlike` first.
+        By dataset, method and setting; those without `Comparison.unlike` first, of them the oracles last.
     """
     tables: dict[tuple[str, str], list[Table]] = {}
     for table in reported.tables(reported.load() if rows is None else rows):
@@ -211,7 +211,7 @@ def compare(records: Iterable[Record], rows: pd.DataFrame | None = None) -> list
             one = beside(protocols.get(table.protocol, usual), table)
             if one is not None:
                 made.append(one)
-    return sorted(made, key=lambda one: (*one.setting, bool(one.unlike)))
+    return sorted(made, key=lambda one: (*one.setting, bool(one.unlike), one.ours.protocol == "oracle"))
 
 
 def measured(records: Iterable[Record]) -> Iterator[dict[str, Measured]]:

@@ -82,7 +82,7 @@ def averaged(one: Comparison) -> Iterator[str]:
 
 def spread_out(mean: float, std: float | None, digits: int) -> str:
     """Return an accuracy with its standard deviation, where it has one."""
-    return f"{mean:.{digits}f}" + ("" if std is None else f"±{std:.1f}")
+    return f"{mean:.{digits}f}" + ("" if std is None else f"±{std:.{digits}f}")
 
 
 def marked(cell: Cell) -> str:

@@ -204,7 +204,7 @@ def check(config: DictConfig) -> None:
         raise UsageError(f"runtime.per_gpu={config.runtime.per_gpu}: expected the number of workers that share a GPU")
     if not config.runtime.checkpoint >= 0:
         raise UsageError(f"runtime.checkpoint={config.runtime.checkpoint}: expected seconds, 0 or more")
-    selected(config).check()
+    cast(Selection, OmegaConf.to_object(config.selection)).check()
     validate(config.dataset, "dataset", external)
     method, deep = validate(config.method, "method", external), config.method.run.trainer is not None
     if issubclass(method, DeepMethod) != deep:

@@ -273,15 +273,17 @@ def curves(table: Table, records: Sequence[Record]) -> Iterator[Shown]:
 
 
 def confusion_matrix(records: Iterable[Record]) -> tuple[list[str], np.ndarray]:
-    """Return class names and the sum of the confusion matrices, true x predicted, of records of one dataset."""
-    names: list[str] = []
-    total = np.zeros((0, 0), dtype=int)
-    for record in records:
-        if not total.size:
-            names = list(record.accuracy_per_class or ())
-            total = np.zeros((len(names), len(names)), dtype=int)
-        for true, predicted, count in record.confusion or ():
-            total[true, predicted] += count
+    """Return class names and the sum of the confusion matrices, true x predicted, of records of one dataset.
+
+    Records of a dataset of one's own may have other classes than those before them; the names are those of all.
+    """
+    classes = [(list(record.accuracy_per_class or ()), record.confusion or ()) for record in records]
+    names = list(dict.fromkeys(name for own, _ in sorted(classes, key=lambda one: -len(one[0])) for name in own))
+    place = {name: number for number, name in enumerate(names)}
+    total = np.zeros((len(names), len(names)), dtype=int)
+    for own, confusion in classes:
+        for true, predicted, count in confusion:
+            total[place[own[true]], place[own[predicted]]] += count
     return names, total
 
 

@@ -21,8 +21,7 @@ class DomainConfusion(DeepMethod):
        \min_{\theta_f, \theta_y} L_y - \lambda\, \mathbb E_{s, t} [\tfrac12 \log q + \tfrac12 \log (1 - q)]
 
     (the first halved, as the mean over a batch), so the features seek the domain classifier's indifference, not its
-    mistakes. The paper's other half, soft labels,
-    needs labelled target samples and is left out.
+    mistakes. The paper's other half, soft labels, needs labelled target samples and is left out.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ class FixMatch(DeepMethod):
     Parameters
     ----------
     weight : float
-        :math:`\lambda_u`.
+        :math:`\lambda`.
     threshold : float
         :math:`\tau`.
     perturbation : Perturbation
