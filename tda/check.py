@@ -12,7 +12,8 @@ import pandas as pd
 
 from tda.cache import atomic
 from tda.errors import UsageError
-from tda.report.table import AVERAGE, accuracies, first_of_each, frame, row_labels
+from tda.report.labels import row_labels
+from tda.report.table import AVERAGE, accuracies, first_of_each, frame
 from tda.store import Record
 
 PLACE = ["dataset", "backbone", "method", "label", "task"]

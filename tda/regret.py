@@ -10,10 +10,10 @@ import pandas as pd
 from scipy.stats import rankdata, spearmanr
 
 from tda.cache import digest
-from tda.compare import plural
 from tda.errors import UsageError
-from tda.report.formats import piped, ruled
-from tda.report.table import NEVER_SEEDED, first_of_each, frame, row_labels
+from tda.report.formats import piped, plural, ruled
+from tda.report.labels import row_labels
+from tda.report.table import NEVER_SEEDED, first_of_each, frame
 from tda.store import Record
 
 LAST, RANDOM, ORACLE = "last", "random", "oracle"

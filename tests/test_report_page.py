@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from tda import embedding, report
 from tda.__main__ import main
 from tda.cache import digest
-from tda.report import figures, html, markup, statistics
+from tda.report import drawing, figures, html, markup, statistics
 from tda.store import Record, Store, Stores
 from tests.browser import Page, browsing, chromium
 from tests.test_store import record
@@ -122,9 +122,9 @@ def test_numbers_in_the_text_of_a_figure_keep_their_digits() -> None:
     axes = drawn.subplots()
     axes.plot([0, 1 / 3], [0, 0.0025])
     axes.set(yticks=[0, 0.0025], title="DANN (weight=0.0001)")
-    drawing = markup.svg(figures.Shown("curves", "x", "x", "x", "x", drawn), "x", "")
-    assert {"0.0025", "DANN (weight=0.0001)"} <= {text.strip() for text in Parsed(drawing).text}
-    assert not re.search(r"<path[^>]*\d\.\d{3}", drawing)
+    shown = markup.svg(drawing.Shown("curves", "x", "x", "x", "x", drawn), "x", "")
+    assert {"0.0025", "DANN (weight=0.0001)"} <= {text.strip() for text in Parsed(shown).text}
+    assert not re.search(r"<path[^>]*\d\.\d{3}", shown)
 
 
 def test_the_page_is_the_same_however_often_it_is_made(tmp_path: Path) -> None:

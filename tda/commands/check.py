@@ -13,8 +13,8 @@ from tda import check
 from tda.cache import check_room
 from tda.commands import Commands, add_overrides, quoted, searchpath
 from tda.commands.run import computed
-from tda.compare import plural
 from tda.errors import UsageError, unknown
+from tda.report.formats import plural
 from tda.report.table import AVERAGE
 from tda.resources import config_names
 from tda.store import Record

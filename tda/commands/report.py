@@ -79,13 +79,13 @@ def typed(options: argparse.Namespace) -> str:
 
 def draw(tables: Sequence[report.Table], records: Sequence[Record], store: Store, folder: Path) -> int:
     """Write every figure to a folder."""
-    from tda.report import figures, statistics
+    from tda.report import drawing, figures, statistics
 
     try:
         for table in tables:
             own = [record for record in records if record.dataset == table.dataset]
             shown = figures.figures(table, statistics.statistics(table), own, store)
-            paths = figures.write(shown, folder)
+            paths = drawing.write(shown, folder)
             print(f"written: {len(paths)} figures of {table.dataset} in {folder}", file=sys.stderr)
     except OSError as error:
         raise UsageError(f"cannot write to {str(folder)!r}: {error.strerror}") from error

@@ -1,7 +1,8 @@
 """Our accuracies beside the reported ones, and what differs between the two; never imports torch or Hydra."""
 
-from tda.compare.comparison import Cell, Comparison, Side, compare, plural
+from tda.compare.comparison import Comparison, compare
 from tda.compare.formats import FORMATS, LEGEND, Block, blocks, render, signed
+from tda.compare.measured import Cell, Side
 
 __all__ = [
     "FORMATS",
@@ -12,7 +13,6 @@ __all__ = [
     "Side",
     "blocks",
     "compare",
-    "plural",
     "render",
     "signed",
 ]

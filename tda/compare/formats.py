@@ -7,8 +7,11 @@ from textwrap import fill
 
 import pandas as pd
 
-from tda.compare.comparison import Cell, Comparison, described, plural, spelled
+from tda.compare.comparison import Comparison
+from tda.compare.differences import described, spelled
+from tda.compare.measured import Cell
 from tda.errors import UsageError
+from tda.report.formats import plural
 from tda.reported import AVERAGE
 from tda.written import listed_tasks
 

@@ -197,16 +197,21 @@ def render(made: Iterable[Table], form: str) -> str:
     if form == "csv":
         return csv(*made)
     shown = [FORMATS[form](table) for table in made]
-    said = " ".join([LEGEND, *measured(*made)])
+    said = " ".join([LEGEND, *distance_legend(*made)])
     in_markdown = said.replace("*: best", "Bold: best").replace("+: second", "Italics: second")
     legend = {"text": [said], "markdown": [in_markdown], "latex": []}[form]
     return "\n\n".join([*shown, *legend])
 
 
-def measured(*made: Table) -> list[str]:
+def distance_legend(*made: Table) -> list[str]:
     """Return what the columns of distances are, if there are any."""
     names = dict.fromkeys(name for table in made for name in table.distances)
     return [f"{', '.join(names)}: {DISTANCES}"] if names else []
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun, ``1 cell`` or ``1,200 cells``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def write(records: Iterable[Record], folder: Path, name: str, command: str) -> list[Path]:

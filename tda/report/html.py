@@ -10,10 +10,11 @@ from pathlib import Path
 from tda import compare, regret
 from tda.errors import UsageError
 from tda.report import figures
-from tda.report.figures import Shown, compared, some
-from tda.report.formats import commands, measured, significant, title
+from tda.report.drawing import Shown, some
+from tda.report.figures import compared
+from tda.report.formats import GAP, commands, distance_legend, plural, significant, title
 from tda.report.markup import Grid, box, boxed, code, figure, grid_table, known, place
-from tda.report.statistics import ALPHA, Statistics, sentences, statistics
+from tda.report.statistics import ALPHA, Statistics, paired, ranked, sentences, statistics
 from tda.report.table import AVERAGE, Row, Table, tables
 from tda.store import Record, Store
 
@@ -83,7 +84,7 @@ def header(made: Sequence[Table], records: Sequence[Record]) -> Iterator[str]:
         "configuration": sum(len(table.rows) for table in made),
         "failed cell": failed,
     }
-    facts = [compare.plural(count, noun).split(" ", 1) for noun, count in counts.items()]
+    facts = [plural(count, noun).split(" ", 1) for noun, count in counts.items()]
     facts.append([duration(sum(record.seconds for record in records)), "of computing"])
     yield "<header>\n<h1>Unsupervised domain adaptation</h1>"
     days = sorted(record.created[:10] for record in records)
@@ -201,7 +202,7 @@ def accuracy_table(table: Table) -> Iterator[str]:
     head = ["Method", *(["Features"] if several else []), *table.tasks, AVERAGE, *table.distances]
     heads = "".join(
         f'<th scope="col"{" class=name" if i < 1 + several else ""}>{escape(name)}</th>'
-        for i, name in enumerate([*head, *(["Gap closed"] if gaps else [])])
+        for i, name in enumerate([*head, *([GAP] if gaps else [])])
     )
     lines = [accuracy_line(table, row, several, gaps) for row in rows]
     legend = (
@@ -210,7 +211,7 @@ def accuracy_table(table: Table) -> Iterator[str]:
         '<span class="bad">↓</span> negative transfer: below the method’s own baseline. '
         "<em>Oracles</em> use target labels and never compete."
         + (" Gap closed: (method − source-only) / (target-trained − source-only)." if gaps else "")
-        + escape("".join(f" {said}" for said in measured(table)))
+        + escape("".join(f" {said}" for said in distance_legend(table)))
         + code(some(len(rows), len(table.rows), "rows", "the best averages; `tda report --format csv` has all"))
     )
     inner = f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
@@ -284,26 +285,17 @@ def selection(records: Sequence[Record]) -> Iterator[str]:
 
 def rank_table(made: Statistics) -> Iterator[str]:
     """Yield averages with their intervals, and mean ranks."""
-    columns = (made.methods, made.averages, made.low, made.high, made.ranks)
-    lines = [
-        [name, f"{mean:.1f}", f"{low:.1f} to {high:.1f}", f"{rank:.2f}"]
-        for name, mean, low, high, rank in zip(*columns, strict=True)
-    ]
     head = ["Method", "Average", f"{100 * (1 - ALPHA):.0f} % interval", "Mean rank"]
-    yield from box("Mean ranks", Grid("", head, lines, frozenset({1, 3})))
+    yield from box("Mean ranks", Grid("", head, ranked(made), frozenset({1, 3})))
 
 
 def pair_table(made: Statistics) -> Iterator[str]:
     """Yield the tests of pairs of methods."""
-    lines = [
-        [pair.first, pair.second, str(pair.wins), str(pair.losses), f"{pair.p:.4f}", f"{pair.holm:.4f}"]
-        for pair in made.pairs
-    ]
-    if lines:
+    if made.pairs:
         head = ["Method", "against", "better on", "worse on", "p", "p, Holm"]
         caption = "Wilcoxon’s signed-rank test over the tasks, two-sided and exact, and adjusted for all pairs tested."
-        yield f"<details><summary>{compare.plural(len(lines), 'pair')} of methods</summary>"
-        yield from box("Pairs of methods", Grid(caption, head, lines, frozenset({2, 3, 4, 5})))
+        yield f"<details><summary>{plural(len(made.pairs), 'pair')} of methods</summary>"
+        yield from box("Pairs of methods", Grid(caption, head, paired(made), frozenset({2, 3, 4, 5})))
         yield "</details>"
 
 
@@ -315,11 +307,11 @@ def provenance(records: Sequence[Record], store: Store, command: str) -> Iterato
     keys = {record.key for record in records}
     found = commands(store, keys)
     if found:
-        told = "\n".join(f"{made}  # {compare.plural(len(held), 'cell')}" for made, held in found.items())
+        told = "\n".join(f"{made}  # {plural(len(held), 'cell')}" for made, held in found.items())
         yield f"<p>The records, as the tables beside them say:</p><pre>{escape(told)}</pre>"
     known = set().union(*found.values())
     if untold := [record for record in records if record.key not in known]:
-        yield f"<p>Of {compare.plural(len(untold), 'cell')} no table there says which command made them.</p>"
+        yield f"<p>Of {plural(len(untold), 'cell')} no table there says which command made them.</p>"
         if alone := [record.command for record in untold if record.command]:
             yield f"<p>The records of {len(alone):,} say what runs each alone again; the first:</p>"
             yield f"<pre>{escape(alone[0])}</pre>"
@@ -336,7 +328,7 @@ def provenance(records: Sequence[Record], store: Store, command: str) -> Iterato
     if skipped:
         listed = "".join(f"<li>{escape(file)}</li>" for file in sorted(skipped)[:FAILURES])
         more = escape(some(min(len(skipped), FAILURES), len(skipped), "files", "the first"))
-        count = compare.plural(len(skipped), "file")
+        count = plural(len(skipped), "file")
         yield f"<details><summary>{count} could not be read and left out.{more}</summary>"
         yield f"<ul>{listed}</ul></details>"
     yield "</footer>"
@@ -360,7 +352,7 @@ def failures(failed: Sequence[Record]) -> Iterator[str]:
             f'<td class="name wrap">{escape(tasks)}</td><td>{len(cells)}</td>'
             f'<td class="name wrap">{escape(error)}{detail}</td></tr>'
         )
-    yield f'<section aria-labelledby="failures">\n<h2 id="failures">{compare.plural(len(failed), "cell")} failed</h2>'
+    yield f'<section aria-labelledby="failures">\n<h2 id="failures">{plural(len(failed), "cell")} failed</h2>'
     if len(shown) < len(alike):
         yield f"<p>{some(len(shown), len(alike), 'reasons', 'the first')}</p>"
     heads = "".join(f'<th scope="col" class="name">{name}</th>' for name in ("Method", "Dataset", "Tasks"))

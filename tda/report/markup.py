@@ -6,15 +6,15 @@ from html import escape
 from io import StringIO
 from typing import NamedTuple
 
-from tda.report import figures
-from tda.report.figures import Shown, styled
+from tda.report import drawing
+from tda.report.drawing import Shown, styled
 from tda.report.table import Entry
 
 TALL = 24  # rows from which a table scrolls in a box of its own height
 PIXELS = 96  # an inch on the screen
 THEMED = {
-    figures.INK: "ink", figures.MUTED: "muted", figures.RULE: "rule", figures.PAPER: "raised",
-    figures.ACCENT: "accent", figures.TILE: "tile", **{colour: f"s{i}" for i, colour in enumerate(figures.SERIES)},
+    drawing.INK: "ink", drawing.MUTED: "muted", drawing.RULE: "rule", drawing.PAPER: "raised",
+    drawing.ACCENT: "accent", drawing.TILE: "tile", **{colour: f"s{i}" for i, colour in enumerate(drawing.SERIES)},
 }  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def boxed(name: str, inner: str, rows: int, caption: str = "") -> Iterator[str]:
 def figure(shown: Shown, identifier: str, common: str, alone: bool) -> str:
     """Return a figure with its heading and caption; one that is wider than a phone scrolls in its own box."""
     width = shown.figure.get_figwidth()
-    wide = width > figures.WIDTH + 0.01
+    wide = width > drawing.WIDTH + 0.01
     size = f"width:{width * PIXELS:.0f}px;" + ("" if wide else "max-width:100%")
     region = f' role="region" aria-label="{escape(shown.title)}" tabindex="0"' if wide else ""
     said = "" if shown.caption == common else f"<figcaption>{escape(shown.caption)}</figcaption>"

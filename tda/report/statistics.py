@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
-from tda.report.formats import aligned
+from tda.report.formats import aligned, plural
 from tda.report.table import Table
 
 ALPHA = 0.05
@@ -224,23 +224,32 @@ def average_intervals(scores: np.ndarray, alpha: float = ALPHA, seed: int = 0) -
 def text(made: Statistics) -> str:
     """Return the statistics for a terminal."""
     level = f"{100 * (1 - ALPHA):.0f} %"
-    lines = [f"{made.dataset}: {len(made.methods)} methods over {made.tasks} task{'s' * (made.tasks != 1)}"]
+    lines = [f"{made.dataset}: {len(made.methods)} methods over {plural(made.tasks, 'task')}"]
     if made.methods:
         head = ["Method", "Avg", f"{level} interval", "Mean rank"]
-        places = zip(made.methods, made.averages, made.low, made.high, made.ranks, strict=True)
-        body = [
-            [name, f"{mean:.1f}", f"{low:.1f} to {high:.1f}", f"{rank:.2f}"] for name, mean, low, high, rank in places
-        ]
-        lines += ["", *aligned([head, *body], 1)]
+        lines += ["", *aligned([head, *ranked(made)], 1)]
     lines += ["", *sentences(made)]
     if made.pairs:
         head = ["Wilcoxon signed-rank", "against", "better", "worse", "p", "Holm"]
-        body = [
-            [pair.first, pair.second, str(pair.wins), str(pair.losses), f"{pair.p:.4f}", f"{pair.holm:.4f}"]
-            for pair in made.pairs
-        ]
-        lines += ["", *aligned([head, *body], 2)]
+        lines += ["", *aligned([head, *paired(made)], 2)]
     return "\n".join(lines)
+
+
+def ranked(made: Statistics) -> list[list[str]]:
+    """Return the lines of a table of averages, their intervals, and mean ranks."""
+    columns = made.methods, made.averages, made.low, made.high, made.ranks
+    return [
+        [name, f"{mean:.1f}", f"{low:.1f} to {high:.1f}", f"{rank:.2f}"]
+        for name, mean, low, high, rank in zip(*columns, strict=True)
+    ]
+
+
+def paired(made: Statistics) -> list[list[str]]:
+    """Return the lines of a table of tests: two methods, on how many tasks which is better, and p-values."""
+    return [
+        [pair.first, pair.second, str(pair.wins), str(pair.losses), f"{pair.p:.4f}", f"{pair.holm:.4f}"]
+        for pair in made.pairs
+    ]
 
 
 def named(group: Sequence[str]) -> str:

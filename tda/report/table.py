@@ -1,25 +1,22 @@
 """The accuracies of a set of records: a table per dataset, a row a method, a column a task, then their average."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
+from tda.report.baselines import counterparts
+from tda.report.labels import row_labels
 from tda.resources import config_names
 from tda.store import Record
 from tda.written import listed_tasks
 
 AVERAGE = "Avg"
 NEVER_SEEDED = -1
-NOT_A_SETTING = {"task", "method.seed", "trainer.seed", "finetuning.seed", "dataset.cache"} | {
-    f"validation.{said}" for said in ("scores", "candidates", "labelled")
-}
-IMPLIED = {"selection": "last", "extractor": "pretrained"}  # where a configuration does not say
 SAME = 1e-9  # points; accuracies that are nearer are equal
 
 
@@ -110,13 +107,6 @@ class Table:
         return {
             row.setting: row.label if count[row.label] == 1 else f"{row.label}, {row.backbone}" for row in self.rows
         }
-
-
-class Kind(NamedTuple):
-    """What two rows must share to be compared: samples, features, and how a network was trained, its seed aside."""
-
-    features: str
-    training: str
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -242,83 +232,6 @@ def accuracies(cells: pd.DataFrame, tasks: tuple[str, ...]) -> pd.DataFrame:
     return by_seed
 
 
-def counterparts(firsts: pd.DataFrame) -> tuple[dict[str, str | None], dict[str, str | None]]:
-    """Return, for each setting, its baseline and its upper bound; None where there is not just one.
-
-    Both have the same samples, backbone and training. What was trained on the target bounds every method; an iterate
-    that was chosen by target labels bounds none, and is no baseline. A baseline is the very classifier that follows an
-    alignment, else the method that the record names, unless another class of classifier follows; trained on as much of
-    the source, its iterate chosen in the same way where there are several.
-
-    Parameters
-    ----------
-    firsts : DataFrame
-        One record of each setting, indexed by setting.
-    """
-    kinds = {one.Index: Kind(features(one.config), training(one.config)) for one in firsts.itertuples()}
-    of_method: dict[tuple[Kind, str], list[str]] = {}
-    alone: dict[tuple[Kind, str], list[str]] = {}
-    bounds: dict[Kind, list[str]] = {}
-    for one in firsts.itertuples():
-        if one.config.get("trained_on") == "target":
-            bounds.setdefault(kinds[one.Index], []).append(one.Index)
-        elif one.protocol != "oracle":
-            of_method.setdefault((kinds[one.Index], one.method), []).append(one.Index)
-            alone.setdefault((kinds[one.Index], classifier_of(one.config.get("method"))), []).append(one.Index)
-    lower = {}
-    for one in firsts.itertuples():
-        found = of_method.get((kinds[one.Index], one.baseline), [])
-        follows = (one.config.get("method") or {}).get("classifier")
-        if follows:
-            named = [
-                setting for setting in found if class_of(firsts["config"][setting].get("method")) == class_of(follows)
-            ]
-            found = alone.get((kinds[one.Index], classifier_of(follows)), named)
-        found = [setting for setting in found if held_back(firsts["config"][setting]) == held_back(one.config)]
-        alike = [setting for setting in found if judged(firsts["config"][setting]) == judged(one.config)]
-        lower[one.Index] = only(alike or found)
-    return lower, {setting: only(bounds.get(kind, [])) for setting, kind in kinds.items()}
-
-
-def classifier_of(node: Any) -> str:
-    """Return what a part of a configuration makes, as text: its class and parameters, not its name."""
-    return (
-        json.dumps({k: v for k, v in node.items() if k != "name"}, sort_keys=True) if isinstance(node, Mapping) else ""
-    )
-
-
-def class_of(node: Any) -> str:
-    """Return the class that a part of a configuration names; nothing where it names none."""
-    return str(node.get("_target_", "")) if isinstance(node, Mapping) else ""
-
-
-def only(found: list[str]) -> str | None:
-    """Return the one element, or None if there is not just one."""
-    return found[0] if len(found) == 1 else None
-
-
-def features(config: Mapping[str, Any]) -> str:
-    """Return what the samples are and what shows them to a method: weights, views, sizes and all."""
-    return json.dumps([config.get(key) for key in ("dataset", "backbone")], sort_keys=True)
-
-
-def training(config: Mapping[str, Any]) -> str:
-    """Return how a network was trained, seed and looks aside; the same for all shallow methods on the same features."""
-    trainers = [config.get(key) or {} for key in ("trainer", "finetuning")]
-    aside = ("seed", "watch_every")
-    return json.dumps([{k: v for k, v in trainer.items() if k not in aside} for trainer in trainers], sort_keys=True)
-
-
-def held_back(config: Mapping[str, Any]) -> float:
-    """Return the share of each source class that a network was not trained on, for validators to judge it by."""
-    return float((config.get("validation") or {}).get("held") or 0) if config.get("trainer") else 0.0
-
-
-def judged(config: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return how the iterate was chosen, and what else was said of it."""
-    return config.get("selection"), config.get("validation")
-
-
 def mean_distances(cells: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Return the mean of each distance over tasks and seeds, by setting, for those that have any."""
     measured = cells[cells["distances"].map(bool)]
@@ -330,48 +243,6 @@ def mean_distances(cells: pd.DataFrame) -> dict[str, dict[str, float]]:
         str(setting): {str(name): value for name, value in row.items() if not isnan(value)}
         for setting, row in means.items()
     }
-
-
-def row_labels(firsts: pd.DataFrame) -> dict[str, str]:
-    """Return each setting's label, with the parameters that tell it from others of the same method and backbone.
-
-    `firsts` holds one record of each setting, indexed by setting.
-    """
-    labels = {}
-    for _, alike in firsts.groupby(["method", "backbone"], sort=False):
-        flat = {setting: dict(leaves(IMPLIED | config)) for setting, config in alike["config"].items()}
-        values: dict[str, set[str | None]] = {key: set() for leaf in flat.values() for key in leaf}
-        for leaf in flat.values():
-            for key, seen in values.items():
-                if key in leaf or not key.startswith("finetuning."):
-                    seen.add(leaf.get(key))
-        differing = [key for key, seen in values.items() if key not in NOT_A_SETTING and len(seen) > 1]
-        parts = [key.removesuffix("._target_") for key in differing if key.endswith("._target_")]
-        plain = [key for key in differing if not any(belongs(key, part, flat.values()) for part in parts)]
-        for setting, label in alike["label"].items():
-            one = flat[setting]
-            chosen = {part: json.loads(one.get(f"{part}._target_", '""')).rpartition(".")[2] for part in parts}
-            chosen |= {key: one[key] for key in plain if key in one}
-            told = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in chosen.items() if value)
-            labels[str(setting)] = f"{label} ({told})" if told else label
-    return labels
-
-
-def belongs(key: str, part: str, flat: Iterable[Mapping[str, str]]) -> bool:
-    """Return whether what differs in `key` is said by the class of `part` above it: equal wherever that is."""
-    said: dict[str | None, set[str | None]] = {}
-    for leaf in flat:
-        said.setdefault(leaf.get(f"{part}._target_"), set()).add(leaf.get(key))
-    return key.startswith(f"{part}.") and all(len(values) == 1 for values in said.values())
-
-
-def leaves(node: Any, path: str = "") -> Iterable[tuple[str, str]]:
-    """Yield every leaf of a nested configuration with its dotted path."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from leaves(value, f"{path}.{key}" if path else key)
-    else:
-        yield path, json.dumps(node)
 
 
 def none_if_nan(value: Any) -> float | None:
