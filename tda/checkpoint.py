@@ -158,7 +158,7 @@ class Checkpoint:
                 state = unpacked(json.loads(said["state"]), file.get_tensor)
                 spent = float(said["seconds"])
         except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
-            log.warning("%s is not gone on with, training starts anew: %s", self.path, error)
+            log.warning("%s cannot be resumed, training starts over: %s", self.path, error)
             return 0
         training.restore(state)
         self.spent = spent

@@ -1,7 +1,11 @@
-"""The one error that is the user's to mend, and the nearest name to what was typed."""
+"""The one error that is the user's to mend, the nearest name to what was typed, and what a process warns of once."""
 
+import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cache
+
+log = logging.getLogger(__name__)
 
 
 class UsageError(ValueError):
@@ -22,6 +26,12 @@ def unknown(kind: str, given: object, choices: Iterable[str]) -> UsageError:
     hint = f"; did you mean {folded[near[0]]!r}?" if near else "."
     article = "an" if kind[0] in "aeiou" else "a"
     return UsageError(f"{str(given)!r} is not {article} {kind}{hint} Choose from: {', '.join(names)}")
+
+
+@cache
+def warn_once(told: str) -> None:
+    """Log a warning, the same one once in a process."""
+    log.warning(told)
 
 
 class Terminated(BaseException):

@@ -88,8 +88,7 @@ class Learner:
         self.classes_, encoded = np.unique(ys, return_inverse=True)
         if Xs.shape[1:] != Xt.shape[1:]:
             raise UsageError(
-                f"source samples of {Xs.shape[1:]} and target samples of {Xt.shape[1:]} make no batch; "
-                "expected one size"
+                f"source samples have shape {Xs.shape[1:]} and target samples {Xt.shape[1:]}; expected the same shape"
             )
         xs, xt = resident(Xs, self.device), resident(Xt, self.device)
         labels = torch.tensor(encoded, device=self.device)

@@ -7,7 +7,6 @@ import traceback
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from tda.checkpoint import Checkpoint
 from tda.config import complete, identity, selected, setting, without
 from tda.devices import available_cores, torch_device
 from tda.distances import measured
-from tda.errors import UsageError
+from tda.errors import UsageError, warn_once
 from tda.learner import Learner
 from tda.memory import reused
 from tda.methods import Estimator
@@ -178,32 +177,14 @@ def tell(config: DictConfig, estimator: Estimator, task: Task) -> None:
     """Say what is surprising of a cell that is to be computed, each thing once in a process."""
     for domain in (task.source, task.target):
         if domain.skipped:
-            tell_of_skipped(config.dataset.name, domain.name, len(domain.skipped))
-    if config.runtime.threads and config.runtime.threads > available_cores():
-        tell_of_threads(config.runtime.threads)
-    samples = len(task.source.y), len(task.target.y)
-    if isinstance(estimator, Learner) and estimator.trainer.batch // 2 > max(samples):
-        tell_of_batch(estimator.trainer.batch, *samples)
-
-
-@cache
-def tell_of_threads(threads: int) -> None:
-    """Say once that threads will be in each other's way."""
-    what = threads, available_cores()
-    log.warning("runtime.threads=%d on %d cores: more threads than cores take many times longer", *what)
-
-
-@cache
-def tell_of_batch(batch: int, source: int, target: int) -> None:
-    """Say once that a step sees samples several times."""
-    what = batch, source, target
-    log.warning("trainer.batch=%d: half of it is more than either domain has (%d and %d samples)", *what)
-
-
-@cache
-def tell_of_skipped(dataset: str, domain: str, files: int) -> None:
-    """Say once that files of a domain could not be read, and that what follows is without them."""
-    log.warning("%s %s: unreadable files left out: %d; its records name them", dataset, domain, files)
+            where = f"{config.dataset.name} {domain.name}"
+            warn_once(f"{where}: unreadable files left out: {len(domain.skipped)}; its records name them")
+    threads, cores = config.runtime.threads, available_cores()
+    if threads and threads > cores:
+        warn_once(f"runtime.threads={threads} on {cores} cores: more threads than cores take many times longer")
+    source, target = len(task.source.y), len(task.target.y)
+    if isinstance(estimator, Learner) and (batch := estimator.trainer.batch) // 2 > max(source, target):
+        warn_once(f"trainer.batch={batch}: half of it is more than either domain has ({source} and {target} samples)")
 
 
 def keep_features(estimator: Estimator, task: Task, picture: Path) -> None:

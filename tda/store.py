@@ -171,7 +171,7 @@ class Store:
         except ValueError as error:
             log.warning("%s is %s: %s", path, self._set_aside(path), error)
         except OSError as error:
-            log.warning("%s is passed over: %s", path, error.strerror)
+            log.warning("%s is skipped: %s", path, error.strerror)
         return None
 
     def twin(self, dataset: str, method: str, key: str) -> Record | None:
@@ -206,7 +206,7 @@ class Store:
             try:
                 yield read(path)
             except (OSError, ValueError) as error:
-                log.warning("%s is passed over: %s", path, error)
+                log.warning("%s is skipped: %s", path, error)
 
     def _set_aside(self, path: Path) -> str:
         """Move a file out of the records, and say where to."""
@@ -216,7 +216,7 @@ class Store:
             place.parent.mkdir(parents=True, exist_ok=True)
             return f"set aside as {path.replace(place.with_suffix(f'.{number}.json'))}"
         except OSError as error:
-            return f"passed over (and cannot be moved: {error.strerror})"
+            return f"skipped (and cannot be moved: {error.strerror})"
 
 
 class Stores(Store):
@@ -276,11 +276,11 @@ def mixed(records: Iterable[Record]) -> list[str]:
     for (dataset, domain, _), made in runs.items():
         *older, _ = sorted(made.values(), key=max)
         if older:
+            older_ones, among = sum(map(len, older)), sum(map(len, made.values()))
             said.append(
-                f"{dataset} {domain} was not the same in all runs: {sum(map(len, older))} of "
-                f"{sum(map(len, made.values()))} records were made of other files, or of files with other times (up to "
-                f"{max(map(max, older))}); if they are copies of one dataset, leave all as it is; if what they hold "
-                "has changed, delete those records and run the same command again"
+                f"{dataset} {domain}: {older_ones} of {among} records were made from other files, or files with "
+                f"other times, the last on {max(map(max, older))}; if what the files hold has changed, delete those "
+                "records and run the same command again, otherwise ignore this"
             )
     return said
 

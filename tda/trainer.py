@@ -89,7 +89,7 @@ class Trainer:
         seed: Annotated[int, Field(ge=0, lt=2**32)],
     ) -> None:
         if nesterov and optimiser != "sgd":
-            raise UsageError(f"trainer.nesterov is of sgd, not of {optimiser}; add trainer.nesterov=false")
+            raise UsageError(f"trainer.nesterov works with sgd alone, not with {optimiser}; add trainer.nesterov=false")
         if nesterov and not momentum:
             raise UsageError("trainer.nesterov needs a trainer.momentum above 0; add trainer.nesterov=false")
         self.steps = steps

@@ -210,8 +210,11 @@ def test_other_numbers_than_published_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classes": ["bike", "mug", "bike"]}, r"toy: 'bike' stands twice in dataset\.classes; expected each once"),
-        ({"domains": {"A": "a.npz", "B": "a.npz"}}, r"toy: 'a\.npz' stands twice in dataset\.domains; expected each"),
+        ({"classes": ["bike", "mug", "bike"]}, r"toy: 'bike' is listed twice in dataset\.classes; expected each once"),
+        (
+            {"domains": {"A": "a.npz", "B": "a.npz"}},
+            r"toy: 'a\.npz' is listed twice in dataset\.domains; expected each",
+        ),
     ],
 )
 def test_what_stands_twice_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

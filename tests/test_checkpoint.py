@@ -192,15 +192,15 @@ def rewritten(**changes: str) -> Callable[[Path], None]:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "empty": (lambda path: path.write_bytes(b""), "training starts anew: "),
-    "truncated": (truncated, "training starts anew: "),
-    "a pickle": (lambda path: torch.save({"state": 1}, path), "training starts anew: "),
+    "empty": (lambda path: path.write_bytes(b""), "training starts over: "),
+    "truncated": (truncated, "training starts over: "),
+    "a pickle": (lambda path: torch.save({"state": 1}, path), "training starts over: "),
     "no checkpoint": (lambda path: save_file({"x": torch.ones(1)}, path), "not a checkpoint of format 2"),
     "a later format": (rewritten(format="3"), "not a checkpoint of format 2"),
     "another cell": (rewritten(made_of='{"record": "two"}'), "made with another record"),
     "another version": (rewritten(made_of='{"record": "one", "torch": "1.0"}'), "made with another torch"),
-    "no JSON": (rewritten(state="{"), "training starts anew: "),
-    "no tensor": (rewritten(state='{"tensor": "none"}'), "training starts anew: "),
+    "no JSON": (rewritten(state="{"), "training starts over: "),
+    "no tensor": (rewritten(state='{"tensor": "none"}'), "training starts over: "),
 }
 
 

@@ -396,7 +396,7 @@ def test_the_command_compares_a_results_folder(tmp_path: Path, capsys: pytest.Ca
     assert main(["compare", "--results", str(tmp_path)]) == 0
     printed = capsys.readouterr()
     assert "+0.00 ≈" in printed.out
-    assert printed.err == "tda: nobody reports hafn on office_caltech10_surf\n"
+    assert printed.err == "tda: no published accuracy for hafn on office_caltech10_surf\n"
     file = tmp_path / "compared.md"
     assert main(["compare", "--results", str(tmp_path), "--format", "markdown", "--output", str(file)]) == 0
     assert "| [2] JDA | 44.78 |" in file.read_text(encoding="utf-8")

@@ -313,7 +313,7 @@ FAULTS = [
     Fault("a method needs more memory than there is (NumPy)", hungry(lambda: np.ones(2**30)), 1, r"failed: A-B 1-NN: \w*MemoryError: .*; the method needs more memory than there is", BOTH),
     Fault("a method needs more memory than there is (torch)", hungry(lambda: torch.ones(2**30)), 1, "failed: A-B 1-NN: RuntimeError: .*; the method needs more memory than there is", BOTH),
     Fault("a loss is no number", diverging, 1, r"failed: A-B DANN: DivergenceError: the .*loss is (nan|inf) at step \d+ of 20; lower trainer\.lr", {"records/dann"}),
-    Fault("the data change between runs", changed_data, 0, "features_folder A was not the same in all runs: 1 of 2 records were made of other files", {"records/coral"}),
+    Fault("the data change between runs", changed_data, 0, "features_folder A: 1 of 2 records were made from other files", {"records/coral"}),
     Fault("the data change when all cells are done", changed_when_done, 0, "features_folder A has changed since 2 of these cells were computed; .*\nfeatures_folder B has changed since 2 of these cells .*\n2 cells: 2 done already", BOTH),
     Fault("kill -9", killed(signal.SIGKILL), -9, "2 cells: 0 done already, 2 to run", {"records/one_nn"}),
     Fault("Ctrl-C", killed(signal.SIGINT), 130, f"tda: interrupted; finished cells are kept, and {MENDS}", {"records/one_nn"}),
@@ -368,7 +368,7 @@ def test_a_report_names_a_broken_record_and_leaves_it_where_it_is(
     path.write_bytes(b"")
     assert main(["report", "--results", str(scene.results)]) == 0
     assert "CORAL" in capsys.readouterr().out
-    assert f"{path} is passed over: not a record of format {FORMAT}" in caplog.text
+    assert f"{path} is skipped: not a record of format {FORMAT}" in caplog.text
     assert path.read_bytes() == b""
 
 

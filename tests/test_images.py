@@ -77,8 +77,8 @@ def test_class_names_of_one_number_have_one_order(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classes": ["bike", "bike", "mug"]}, r"toy: 'bike' stands twice in dataset\.classes; expected each once"),
-        ({"domains": {"A": "webcam", "B": "webcam"}}, r"toy: 'webcam' stands twice in dataset\.domains"),
+        ({"classes": ["bike", "bike", "mug"]}, r"toy: 'bike' is listed twice in dataset\.classes; expected each once"),
+        ({"domains": {"A": "webcam", "B": "webcam"}}, r"toy: 'webcam' is listed twice in dataset\.domains"),
         ({"counts": {"Z": 3}}, r"'Z' is not a domain of toy, as dataset\.counts has"),
     ],
 )
@@ -205,7 +205,7 @@ def test_unreadable_images_are_skipped_and_named(tree: Path) -> None:
     assert len(domain.x) == 4
     np.testing.assert_array_equal(domain.x[1], decoded(tree / "webcam" / "bike" / "2.png", 16, "shorter"))
     for _ in ("decoding", "from the cache of the other setting"):
-        with pytest.raises(UsageError, match=r"webcam/bike/1\.png is not a readable image; mend it"):
+        with pytest.raises(UsageError, match=r"webcam/bike/1\.png is not a readable image; repair or remove it"):
             dataset(tree, corrupt="strict").domain("W")
 
 

@@ -22,6 +22,7 @@ from tda.backbones.pixels import Pixels
 from tda.cache import digest
 from tda.checkpoint import Checkpoint
 from tda.config import Sweep, identity
+from tda.divergences.density_ratio import PENALTIES, density_ratio
 from tda.errors import Terminated, UsageError
 from tda.learner import Learner
 from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
@@ -34,12 +35,10 @@ from tda.store import Record, Store
 from tda.task import Domain
 from tda.trainer import Trainer
 from tda.validators import (
-    PENALTIES,
     VALIDATORS,
     Candidate,
     bnm,
     corr_c,
-    density_ratio,
     dev,
     entropy,
     iwcv,

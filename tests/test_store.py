@@ -50,7 +50,7 @@ def test_a_file_that_is_no_record_is_named_and_passed_over(
     bad = store.path("digits", "tca", "O-S", "bad")
     bad.write_bytes(content)
     assert list(store.all()) == [record()]
-    assert "O-S-bad.json is passed over" in caplog.text
+    assert "O-S-bad.json is skipped" in caplog.text
     assert bad.read_bytes() == content
     assert store.get("digits", "tca", "O-S", "bad") is None
     assert not bad.exists()
@@ -79,8 +79,8 @@ def test_records_of_other_data_are_counted_and_a_copy_is_no_reason_to_delete_the
     )
     (said,) = mixed([one, two, two])
     assert said.startswith(
-        "digits O was not the same in all runs: 1 of 3 records were made of other files, or of files with other times "
-        "(up to 2026-01-01); if they are copies of one dataset, leave all as it is; if what they hold has changed, delete"
+        "digits O: 1 of 3 records were made from other files, or files with other times, the last on 2026-01-01; if what "
+        "the files hold has changed, delete those records"
     )
     assert mixed([two, two]) == []
     assert mixed([one, record(config={"dataset": {"size": 32}}, data={"O": "c"})]) == []

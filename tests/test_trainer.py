@@ -173,7 +173,7 @@ def test_a_batch_is_the_rows_that_were_drawn_of_one_domain_and_then_of_the_other
 
 def test_samples_of_two_sizes_are_refused() -> None:
     xs, ys, xt = data()
-    with pytest.raises(UsageError, match="make no batch; expected one size"):
+    with pytest.raises(UsageError, match="expected the same shape"):
         learner().fit(xs, ys, xt[:, :-1])
 
 

@@ -45,5 +45,5 @@ def compared(options: argparse.Namespace) -> str:
     alone = {(record.dataset, record.method) for record in records} - {(one.dataset, one.method) for one in made}
     if alone:
         named = ", ".join(f"{method} on {dataset}" for dataset, method in sorted(alone))
-        print(f"tda: nobody reports {named}", file=sys.stderr)
+        print(f"tda: no published accuracy for {named}", file=sys.stderr)
     return compare.render(made, options.format)

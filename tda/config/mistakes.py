@@ -45,7 +45,7 @@ def usage_errors(overrides: Sequence[str]) -> Iterator[None]:
     except UsageError:
         raise
     except yaml.YAMLError as error:
-        raise UsageError(f"a config is no YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"a config is not valid YAML: {' '.join(str(error).split())}") from None
     except MissingConfigException as error:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         if group == "hydra/launcher" and name in EXTRAS:

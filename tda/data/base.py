@@ -1,20 +1,17 @@
 """What every dataset offers: named domains over one set of classes, and its source -> target tasks."""
 
-import logging
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import permutations
 from textwrap import shorten
 
 import numpy as np
 
-from tda.errors import UsageError, unknown
+from tda.errors import UsageError, unknown, warn_once
 from tda.task import Domain, Task
-
-log = logging.getLogger(__name__)
 
 PLAIN = re.compile(r"[A-Za-z0-9_.+ ]+")
 
@@ -33,7 +30,7 @@ def check_once(dataset: str, what: str, given: Iterable[str]) -> None:
     """Raise `UsageError` where a value stands twice in a dataset's setting `what`."""
     for one, times in Counter(given).items():
         if times > 1:
-            raise UsageError(f"{dataset}: {one!r} stands twice in dataset.{what}; expected each once")
+            raise UsageError(f"{dataset}: {one!r} is listed twice in dataset.{what}; expected each once")
 
 
 class Dataset(ABC):
@@ -99,7 +96,10 @@ class Dataset(ABC):
         source, target = self.pair(task)
         made = Task(self.name, self.domain(source), self.domain(target), self.scored(target), self.classes)
         if told := lacks(made):
-            tell_of_lacks(self.name, task, told)
+            warn_once(
+                f"{self.name} {task}: {told}; expected the same classes in both domains: see that they are labelled "
+                "alike"
+            )
         return made
 
     def scored(self, name: str) -> Domain:
@@ -149,14 +149,6 @@ def lacks(task: Task) -> str:
     if len(source) == 1:
         told.append(f"{task.source.name} has a single class to learn from")
     return ", ".join(told)
-
-
-@cache
-def tell_of_lacks(dataset: str, task: str, told: str) -> None:
-    """Say once in a process what the domains of a task lack; it is scored all the same."""
-    log.warning(
-        "%s %s: %s; expected the same classes in both domains: see that they are labelled alike", dataset, task, told
-    )
 
 
 def cause(error: Exception) -> str:

@@ -1,15 +1,13 @@
 """Features in lines of comma-separated numbers, the label last, and what may be wrong with such a file."""
 
 import csv
-import logging
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from tda.data.base import cause
+from tda.errors import warn_once
 
-log = logging.getLogger(__name__)
 LABEL_NAMES = {"label", "labels", "class", "target", "y"}  # of a column that can only be the labels, in small letters
 INDEX = "an index is no feature; leave it out where the file is written (to_csv(index=False), row.names=FALSE)"
 COUNTED = 10  # cells from which a first line 0,1,2,... is no sample, even among whole numbers
@@ -34,14 +32,8 @@ def read_csv(path: Path, _: Path) -> dict[str, np.ndarray]:
     if table.shape[1] < 2:
         raise ValueError("expected features and a label in each line, separated by commas, given one cell")
     if len(table) > 2 and (np.diff(table[:, 0]) == 1).all():
-        tell_of_index(path)
+        warn_once(f"{path}: the first column counts the lines, and is taken as a feature; {INDEX}")
     return {"features": table[:, :-1], "labels": table[:, -1]}
-
-
-@cache
-def tell_of_index(path: Path) -> None:
-    """Say once in a process that the first feature of a file only counts its lines."""
-    log.warning("%s: the first column counts the lines, and is taken as a feature; %s", path, INDEX)
 
 
 def is_header(first: list[str], second: list[str]) -> bool:

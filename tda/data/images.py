@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import logging
 import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -20,10 +19,8 @@ from pydantic import PositiveInt
 from tda.cache import atomic, built, reading
 from tda.data.base import Dataset, cause, check_once
 from tda.devices import available_cores
-from tda.errors import UsageError, unknown
+from tda.errors import UsageError, unknown, warn_once
 from tda.task import Domain
-
-log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".gif"))
 LAYOUT = 1  # raised when a change below alters a pixel: old caches are not read
@@ -144,7 +141,7 @@ class ImageFolder(Dataset):
         with reading(array.with_suffix(".json")):
             skipped = json.loads(array.with_suffix(".json").read_text(encoding="utf-8"))
         if skipped and self.corrupt == "strict":
-            raise UsageError(f"{skipped[0]} is not a readable image; mend it, or set dataset.corrupt=skip")
+            raise UsageError(f"{skipped[0]} is not a readable image; repair or remove it, or set dataset.corrupt=skip")
         index = {label: i for i, label in enumerate(self.classes)}
         out = set(skipped)
         y = np.array([index[listed.label] for listed in listing if self._short(listed.path) not in out])
@@ -235,7 +232,10 @@ class ImageFolder(Dataset):
         if not found:
             raise UsageError(f"{path} lists no images; expected a line `path label` for each")
         if twice := [file for file, times in Counter(listed.path for listed in found).items() if times > 1]:
-            tell_of_twice(path, len(twice), self._short(twice[0]))
+            warn_once(
+                f"{path} names {len(twice)} of its images more than once, {self._short(twice[0])!r} the first of them, "
+                "and each counts as often; expected a line for each image: leave the others out"
+            )
         return found
 
     def _short(self, path: Path) -> str:
@@ -265,17 +265,10 @@ class ImageFolder(Dataset):
             return decoded(path, self.size, self.resize)
         except UnreadableImageError:
             if self.corrupt == "strict":
-                raise UsageError(f"{path} is not a readable image; mend it, or set dataset.corrupt=skip") from None
+                raise UsageError(
+                    f"{path} is not a readable image; repair or remove it, or set dataset.corrupt=skip"
+                ) from None
             return None
-
-
-@cache
-def tell_of_twice(path: Path, images: int, first: str) -> None:
-    """Say once in a process that a list file names images more than once; they are taken as often all the same."""
-    log.warning(
-        "%s names %d of its images more than once, %r the first of them, and each counts as often; expected a line for "
-        "each image: leave the others out", path, images, first
-    )  # fmt: skip
 
 
 class UnreadableImageError(ValueError):

@@ -5,6 +5,7 @@ from pydantic import PositiveFloat
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
+from tda.divergences.density_ratio import CLOSELY
 from tda.methods.shallow.base import Reweighter, ShallowMethod
 
 
@@ -45,8 +46,7 @@ class DomainClassifierWeighting(Reweighter):
     def weigh(self, Xs: np.ndarray, ys: np.ndarray, Xt: np.ndarray) -> np.ndarray:
         ns, nt = len(Xs), len(Xt)
         X = np.concatenate([Xs, Xt]).astype(np.float64, copy=False)
-        # Weights are exponentials of what it says: a tolerance of 1e-4 puts them wrong by a tenth.
-        self.model_ = LogisticRegression(C=self.C, tol=1e-8, max_iter=10_000)
+        self.model_ = LogisticRegression(C=self.C, **CLOSELY)
         self.model_.fit(X, np.repeat([0, 1], [ns, nt]))
         weights: np.ndarray = ns * softmax(self.model_.decision_function(X[:ns]))
         return weights
