@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
+from tda.ranges import PositiveShare
+
 PIXEL = 1e-3  # parts that miss a number of pixels by less have it
-Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Affine:
@@ -71,8 +72,8 @@ class CropFlip:
         self,
         *,
         size: PositiveInt,
-        smallest: Share,
-        largest: Share,
+        smallest: PositiveShare,
+        largest: PositiveShare,
         ratio: Annotated[float, Field(ge=1)],
         flip: bool,
     ) -> None:

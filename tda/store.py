@@ -116,6 +116,11 @@ class Record:
     format: int = FORMAT
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
+    @property
+    def address(self) -> tuple[str, str, str, str]:
+        """Where it is in a store: dataset, method, task, key."""
+        return self.dataset, self.method, self.task, self.key
+
 
 READER = TypeAdapter(Record)
 
@@ -187,7 +192,7 @@ class Store:
         UsageError
             It cannot be written: the disk is full, say.
         """
-        place = self.path(record.dataset, record.method, record.task, record.key)
+        place = self.path(*record.address)
         try:
             with atomic(place) as path:
                 path.write_text(json.dumps(asdict(record), ensure_ascii=False, allow_nan=False), encoding="utf-8")
@@ -248,8 +253,7 @@ class Stores(Store):
         cells: dict[tuple[str, str, str, str], dict[Path, Record]] = {}
         for part in self.parts:
             for record in part.all():
-                place = record.dataset, record.method, record.task, record.key
-                cells.setdefault(place, {})[part.results] = record
+                cells.setdefault(record.address, {})[part.results] = record
         records, conflicts = [], []
         for _, held in sorted(cells.items()):
             good = {results: record for results, record in held.items() if record.status == "ok"}

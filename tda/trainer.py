@@ -16,6 +16,7 @@ from tda.batches import balanced, gathered, indices
 from tda.checkpoint import Checkpoint, Training
 from tda.errors import UsageError
 from tda.methods.deep.base import Batch, DeepMethod, Objective
+from tda.ranges import BelowOne
 
 
 class DivergenceError(RuntimeError):
@@ -79,7 +80,7 @@ class Trainer:
         alpha: NonNegativeFloat,
         beta: NonNegativeFloat,
         optimiser: Literal["sgd", "adam"],
-        momentum: Annotated[float, Field(ge=0, lt=1)],
+        momentum: BelowOne,
         nesterov: bool,
         weight_decay: NonNegativeFloat,
         augment: Affine | CropFlip | None,

@@ -55,7 +55,7 @@ def stored(folder: Path, records: list[Record]) -> Store:
     domains = rng.normal(size=(15, 5)), rng.normal(size=(12, 5)) + 1
     labels = rng.integers(2, size=15), rng.integers(2, size=12)
     kept = next(one for one in records if one.method == "mcc")
-    embedding.keep(figures.embedding(kept, store), domains, domains, labels)
+    embedding.keep(store.embedding(*kept.address), domains, domains, labels)
     return store
 
 

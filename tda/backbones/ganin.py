@@ -15,6 +15,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from tda.backbones.base import Backbone, Bottleneck, he_normal
+from tda.ranges import BelowOne
 
 
 class LeNet(Backbone):
@@ -67,7 +68,7 @@ class SVHNNet(Backbone):
         bottleneck: Bottleneck,
         hidden: Sequence[PositiveInt],
         discriminator: Sequence[PositiveInt],
-        dropout: Annotated[float, Field(ge=0, lt=1)],
+        dropout: BelowOne,
     ) -> None:
         super().__init__(size=size, bottleneck=bottleneck, hidden=hidden, discriminator=discriminator)
         self.convolutions = he_normal(nn.Sequential(

@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from tda.backbones.base import Backbone, Bottleneck
+from tda.ranges import BelowOne
 
 
 class GreyLeNet(Backbone):
@@ -28,7 +29,7 @@ class GreyLeNet(Backbone):
         bottleneck: Bottleneck,
         hidden: Sequence[PositiveInt],
         discriminator: Sequence[PositiveInt],
-        dropout: Annotated[float, Field(ge=0, lt=1)],
+        dropout: BelowOne,
     ) -> None:
         super().__init__(size=size, bottleneck=bottleneck, hidden=hidden, discriminator=discriminator)
         self.dropout = dropout

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -271,22 +270,17 @@ def classes(table: Table, row: Row, records: Sequence[Record]) -> Iterator[Shown
     )  # fmt: skip
 
 
-def embedding(record: Record, store: Store) -> Path:
-    """Return where a run that was told to keep its features put the picture of them."""
-    return store.embedding(record.dataset, record.method, record.task, record.key)
-
-
 def embeddings(table: Table, records: Sequence[Record], store: Store) -> Iterator[Shown]:
     """Draw features before and after, by domain and by class, of the best method that kept them on each task."""
     order = {row.setting: i for i, row in enumerate(compared(table))}
     kept = sorted(
-        (r for r in records if r.setting in order and embedding(r, store).is_file()),
+        (r for r in records if r.setting in order and store.embedding(*r.address).is_file()),
         key=lambda r: (table.tasks.index(r.task), order[r.setting], r.seed or 0),
     )
     first = {record.task: record for record in reversed(kept)}
     for task in [task for task in table.tasks if task in first][:PANELS]:
         record = first[task]
-        with np.load(embedding(record, store), allow_pickle=False) as file:
+        with np.load(store.embedding(*record.address), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         domain, label = arrays["domain"].astype(int), arrays["label"].astype(int)
         for kind in ("tsne", "pca"):

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat
+from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
 from tda.backbones.base import Hidden, Network
 from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
 from tda.methods.deep.dann import domain_loss
+from tda.ranges import PositiveBelowOne
 
 
 class ADDA(DeepMethod):
@@ -65,7 +66,7 @@ class ADDA(DeepMethod):
         *,
         weight: NonNegativeFloat,
         loss: Literal["minimax", "gan", "confusion"],
-        pretraining: Annotated[float, Field(gt=0, lt=1)],
+        pretraining: PositiveBelowOne,
         hidden: Hidden | None,
     ) -> None:
         super().__init__(weight=weight)

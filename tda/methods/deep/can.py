@@ -14,6 +14,7 @@ from tda.backbones.base import Hidden, Network, Output
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 from tda.methods.deep.dann import domain_loss
 from tda.methods.deep.reversal import ramp, reverse_gradient
+from tda.ranges import Share
 
 
 class CAN(DeepMethod):
@@ -69,7 +70,7 @@ class CAN(DeepMethod):
         collaboration: NonNegativeFloat,
         gamma: NonNegativeFloat,
         hidden: Hidden | None,
-        pseudo_after: Annotated[float, Field(ge=0, le=1)],
+        pseudo_after: Share,
         doubt: Annotated[float, Field(ge=0, le=0.5)],
     ) -> None:
         super().__init__(weight=weight)

@@ -1,17 +1,17 @@
 """CDAN: domain-adversarial training on features and predictions together."""
 
 from math import sqrt
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from tda.backbones.base import Hidden, Network, Output
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.bsp import spectral_penalty
 from tda.methods.deep.reversal import ramp, reverse_gradient
+from tda.ranges import BelowOne
 
 
 class CDAN(DeepMethod):
@@ -72,7 +72,7 @@ class CDAN(DeepMethod):
         entropy: bool,
         random_dim: PositiveInt | None,
         bsp: NonNegativeFloat,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        dropout: BelowOne = 0.0,
     ) -> None:
         super().__init__(weight=weight)
         self.gamma = gamma

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from math import log
-from typing import Annotated
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from tda.backbones.base import Network, Output, perceptron
@@ -13,6 +12,7 @@ from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.dann import domain_loss, domain_losses
 from tda.methods.deep.mada import ClassDiscriminators
 from tda.methods.deep.reversal import ramp, reverse_gradient
+from tda.ranges import BelowOne
 
 
 class DAAN(DeepMethod):
@@ -63,7 +63,7 @@ class DAAN(DeepMethod):
         gamma: NonNegativeFloat,
         height: NonNegativeFloat,
         hidden: Sequence[PositiveInt] | None,
-        memory: Annotated[float, Field(ge=0, lt=1)],
+        memory: BelowOne,
     ) -> None:
         super().__init__(weight=weight)
         self.gamma = gamma

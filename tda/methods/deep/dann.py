@@ -12,8 +12,8 @@ from tda.backbones.base import Hidden, Network, Output, normal
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.deep.bsp import spectral_penalty
 from tda.methods.deep.reversal import ramp, reverse_gradient
+from tda.ranges import BelowOne
 
-Dropped = Annotated[float, Field(ge=0, lt=1)]
 Deviations = Annotated[Sequence[PositiveFloat], Field(min_length=2, max_length=2)]
 
 
@@ -68,7 +68,7 @@ class DANN(DeepMethod):
         hidden: Hidden | None,
         height: NonNegativeFloat = 1.0,
         bsp: NonNegativeFloat = 0.0,
-        dropout: Dropped = 0.0,
+        dropout: BelowOne = 0.0,
         initial_std: Deviations | None = None,
     ) -> None:
         super().__init__(weight=weight)

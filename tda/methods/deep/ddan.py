@@ -1,17 +1,16 @@
 """DDAN: marginal and conditional distributions are weighed by how far apart they are."""
 
-from typing import Annotated
-
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from tda.backbones.base import Network, Output
 from tda.divergences.batch import class_pairs, kernel_sum, uniform_pairs
 from tda.methods.deep.base import Batch, DeepMethod
 from tda.methods.shallow.bda import balance
+from tda.ranges import Share
 
 
 class DDAN(DeepMethod):
@@ -49,7 +48,7 @@ class DDAN(DeepMethod):
         self,
         *,
         weight: NonNegativeFloat,
-        mu: Annotated[float, Field(ge=0, le=1)] | None,
+        mu: Share | None,
         every: PositiveInt,
         kernels: PositiveInt,
     ) -> None:

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat
+from pydantic import PositiveFloat
 from torch import Tensor
 
 from tda.backbones.base import Network
 from tda.divergences.batch import in_float32
 from tda.methods.deep.base import Batch, DeepMethod, Objective
+from tda.ranges import PositiveBelowOne, Share
 
 
 class Distillation(DeepMethod):
@@ -47,9 +47,9 @@ class Distillation(DeepMethod):
     def __init__(
         self,
         *,
-        weight: Annotated[float, Field(ge=0, le=1)],
+        weight: Share,
         temperature: PositiveFloat,
-        share: Annotated[float, Field(gt=0, lt=1)],
+        share: PositiveBelowOne,
     ) -> None:
         super().__init__(weight=weight)
         self.temperature = temperature

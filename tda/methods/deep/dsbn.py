@@ -1,11 +1,10 @@
 """DSBN: each domain has its own batch normalisation; then the target trains on what it was taken for."""
 
 from collections.abc import Iterator
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from tda.backbones.base import Hidden, Network, Output, portions
@@ -14,6 +13,7 @@ from tda.methods.deep.base import Batch, Objective
 from tda.methods.deep.dann import DANN
 from tda.methods.deep.normalisation import DomainNormalised, Separate, replace_normalisation
 from tda.methods.deep.reversal import ramp
+from tda.ranges import BelowOne, PositiveShare
 
 
 class DSBN(DomainNormalised, DANN):
@@ -64,8 +64,8 @@ class DSBN(DomainNormalised, DANN):
         gamma: NonNegativeFloat,
         height: NonNegativeFloat,
         hidden: Hidden | None,
-        decay: Annotated[float, Field(ge=0, lt=1)],
-        share: Annotated[float, Field(gt=0, le=1)],
+        decay: BelowOne,
+        share: PositiveShare,
     ) -> None:
         super().__init__(weight=weight, gamma=gamma, hidden=hidden, height=height)
         self.decay = decay

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from pydantic import NonNegativeFloat
 
 from tda.methods.deep.base import Batch, DeepMethod, Objective
-from tda.methods.deep.perturbation import Perturbation, Share
+from tda.methods.deep.perturbation import Perturbation
 from tda.methods.deep.pseudo_label import self_training
+from tda.ranges import BelowOne
 
 
 class FixMatch(DeepMethod):
@@ -37,7 +38,7 @@ class FixMatch(DeepMethod):
     equations 3 and 4.
     """
 
-    def __init__(self, *, weight: NonNegativeFloat, threshold: Share, perturbation: Perturbation) -> None:
+    def __init__(self, *, weight: NonNegativeFloat, threshold: BelowOne, perturbation: Perturbation) -> None:
         super().__init__(weight=weight)
         self.threshold = threshold
         self.perturbation = perturbation

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from tda.backbones.base import Network, Output
 from tda.methods.deep.base import Batch, DeepMethod
-from tda.methods.deep.dann import Deviations, Dropped, domain_loss
+from tda.methods.deep.dann import Deviations, domain_loss
 from tda.methods.deep.reversal import ramp, reverse_gradient
+from tda.ranges import BelowOne
 
 
 class MADA(DeepMethod):
@@ -51,7 +52,7 @@ class MADA(DeepMethod):
         gamma: NonNegativeFloat,
         height: NonNegativeFloat,
         hidden: Sequence[PositiveInt] | None,
-        dropout: Dropped = 0.0,
+        dropout: BelowOne = 0.0,
         initial_std: Deviations | None = None,
     ) -> None:
         super().__init__(weight=weight)

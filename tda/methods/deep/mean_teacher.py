@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from tda.backbones.base import Network
 from tda.methods.deep.base import Batch, DeepMethod, DomainName, Objective
-from tda.methods.deep.perturbation import Perturbation, Share
+from tda.methods.deep.perturbation import Perturbation
+from tda.ranges import BelowOne
 
 
 class MeanTeacher(DeepMethod):
@@ -54,8 +54,8 @@ class MeanTeacher(DeepMethod):
         self,
         *,
         weight: NonNegativeFloat,
-        decay: Annotated[float, Field(ge=0, lt=1)],
-        threshold: Share,
+        decay: BelowOne,
+        threshold: BelowOne,
         balance: NonNegativeFloat,
         perturbation: Perturbation,
     ) -> None:

@@ -1,15 +1,11 @@
 """Another view of the same samples, which should be of the same class."""
 
-from typing import Annotated
-
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from tda.augment import Affine
-
-Share = Annotated[float, Field(ge=0, lt=1)]
+from tda.ranges import BelowOne
 
 
 class Perturbation:
@@ -30,7 +26,7 @@ class Perturbation:
         Sides of a grey rectangle over part of an image, as a share of the image's; it may go over the edge.
     """
 
-    def __init__(self, *, drop: Share, move: Affine | None, light: Share, cover: Share) -> None:
+    def __init__(self, *, drop: BelowOne, move: Affine | None, light: BelowOne, cover: BelowOne) -> None:
         self.drop = drop
         self.move = move
         self.light = light

@@ -1,15 +1,12 @@
 """Pseudo-labels: the class that the network holds most probable is learned as if it were the truth."""
 
-from typing import Annotated
-
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from tda.backbones.base import Output
 from tda.methods.deep.base import Batch, DeepMethod
-
-Share = Annotated[float, Field(ge=0, le=1)]
+from tda.ranges import Share
 
 
 class PseudoLabel(DeepMethod):

@@ -1,11 +1,10 @@
 """SHOT: a source classifier is kept, and the target's features learn to suit it, without any source sample."""
 
 from collections.abc import Iterator
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -13,6 +12,7 @@ from tda.backbones.base import Network, portions
 from tda.divergences.batch import in_float32
 from tda.methods.deep.base import Batch, DeepMethod, Objective
 from tda.methods.deep.entropy_minimisation import entropies
+from tda.ranges import BelowOne, PositiveBelowOne
 
 
 class SHOT(DeepMethod):
@@ -59,8 +59,8 @@ class SHOT(DeepMethod):
         self,
         *,
         weight: NonNegativeFloat,
-        smoothing: Annotated[float, Field(ge=0, lt=1)],
-        share: Annotated[float, Field(gt=0, lt=1)],
+        smoothing: BelowOne,
+        share: PositiveBelowOne,
         rounds: PositiveInt,
     ) -> None:
         super().__init__(weight=weight)

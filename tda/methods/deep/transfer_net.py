@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from tda.backbones.base import Network, Output, normal
 from tda.methods.deep.base import Batch, DeepMethod, DomainName
-from tda.methods.deep.dann import Dropped
+from tda.ranges import BelowOne
 
 
 class TransferNet(DeepMethod):
@@ -49,7 +49,7 @@ class TransferNet(DeepMethod):
         apart: bool,
         bottleneck: PositiveInt = 256,
         hidden: PositiveInt = 1024,
-        dropout: Dropped = 0.5,
+        dropout: BelowOne = 0.5,
     ) -> None:
         super().__init__(weight=weight)
         self.transfer = transfer

@@ -1,16 +1,15 @@
 """BDA: balanced distribution adaptation, and its dynamic form DDA."""
 
 from copy import copy
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from tda.divergences.proxy import a_distance
 from tda.methods.shallow.base import ShallowMethod
 from tda.methods.shallow.jda import JDA, conditional, marginal
-
-Balance = Annotated[float, Field(ge=0, le=1)]
+from tda.ranges import Share
 
 
 class BDA(JDA):
@@ -74,7 +73,7 @@ class BDA(JDA):
         iterations: PositiveInt = 10,
         unit_mmd: bool = True,
         unit_rows: bool = True,
-        mu: Balance | Literal["a_distance", "random", "average"] = 0.5,
+        mu: Share | Literal["a_distance", "random", "average"] = 0.5,
         weighted: bool = False,
         draws: PositiveInt = 10,
         seed: NonNegativeInt = 0,

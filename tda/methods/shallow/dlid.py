@@ -1,14 +1,11 @@
 """DLID: interpolating between domains."""
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from tda.divergences.subspace import principal_subspace
 from tda.methods.shallow.base import Aligner, ShallowMethod
-
-AtLeastTwo = Annotated[int, Field(ge=2)]
+from tda.ranges import AtLeastTwo
 
 
 class DLID(Aligner):

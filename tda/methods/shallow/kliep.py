@@ -1,13 +1,12 @@
 """KLIEP: importance weights by the least Kullback-Leibler divergence."""
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from scipy.optimize import fmin_l_bfgs_b
 
 from tda.divergences.kernels import candidate_gammas, squared_distances
 from tda.methods.shallow.base import Reweighter, ShallowMethod
+from tda.ranges import AtLeastTwo
 
 TINY = np.finfo(float).tiny
 PRECISION = 1e-8  # of the slopes: the objective is flat, and weights would be left wrong by a tenth
@@ -61,7 +60,7 @@ class KLIEP(Reweighter):
         classifier: ShallowMethod,
         centres: PositiveInt = 100,
         gamma: PositiveFloat | None = None,
-        folds: Annotated[int, Field(ge=2)] = 5,
+        folds: AtLeastTwo = 5,
         seed: NonNegativeInt = 0,
     ) -> None:
         super().__init__(classifier=classifier)

@@ -1,15 +1,12 @@
 """KMM: kernel mean matching."""
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import Field, PositiveFloat
+from pydantic import PositiveFloat
 
 from tda.divergences.kernels import Kernel, bandwidth, gram, mean_similarity
 from tda.methods.shallow.base import Reweighter, ShallowMethod
 from tda.methods.shallow.bounded_qp import bounded_qp
-
-BelowOne = Annotated[float, Field(gt=0, lt=1)]
+from tda.ranges import PositiveBelowOne
 
 
 class KMM(Reweighter):
@@ -65,7 +62,7 @@ class KMM(Reweighter):
         kernel: Kernel = "rbf",
         gamma: PositiveFloat | None = None,
         B: PositiveFloat = 1000.0,
-        eps: BelowOne | None = None,
+        eps: PositiveBelowOne | None = None,
     ) -> None:
         super().__init__(classifier=classifier)
         self.kernel = kernel

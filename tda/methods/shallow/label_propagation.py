@@ -1,9 +1,9 @@
 """LabelPropagation: source labels spread over a graph of both domains."""
 
-from typing import Annotated, Self
+from typing import Self
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from scipy.sparse import block_array, csr_array, diags_array, eye_array
 from scipy.sparse.linalg import cg
 from sklearn.metrics import pairwise_distances_argmin
@@ -12,9 +12,9 @@ from sklearn.neighbors import NearestNeighbors
 from tda.divergences.kernels import bandwidth
 from tda.memory import remembered
 from tda.methods.shallow.base import ShallowMethod, weighted
+from tda.ranges import PositiveBelowOne
 
 FLOOR = 1e-150  # of an edge's weight: a sample far from all others is still someone's neighbour
-BelowOne = Annotated[float, Field(gt=0, lt=1)]
 
 
 class LabelPropagation(ShallowMethod):
@@ -56,7 +56,12 @@ class LabelPropagation(ShallowMethod):
     """
 
     def __init__(
-        self, *, k: PositiveInt = 7, alpha: BelowOne = 0.2, gamma: PositiveFloat | None = None, class_mass: bool = False
+        self,
+        *,
+        k: PositiveInt = 7,
+        alpha: PositiveBelowOne = 0.2,
+        gamma: PositiveFloat | None = None,
+        class_mass: bool = False,
     ) -> None:
         self.k = k
         self.alpha = alpha

@@ -10,9 +10,10 @@ from tda.divergences.kernels import Kernel
 from tda.divergences.subspace import principal_subspace
 from tda.methods.shallow.artl import ARTL
 from tda.methods.shallow.base import ShallowMethod
-from tda.methods.shallow.bda import Balance, balance
+from tda.methods.shallow.bda import balance
 from tda.methods.shallow.gfk import flow_factor
 from tda.methods.shallow.jda import conditional, marginal
+from tda.ranges import Share
 
 
 class MEDA(ARTL):
@@ -78,7 +79,7 @@ class MEDA(ARTL):
         *,
         classifier: ShallowMethod,
         dim: PositiveInt = 20,
-        mu: Balance | Literal["a_distance"] = "a_distance",
+        mu: Share | Literal["a_distance"] = "a_distance",
         kernel: Kernel = "rbf",
         gamma: PositiveFloat | None = 0.5,
         eta: PositiveFloat = 0.1,

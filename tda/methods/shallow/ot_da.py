@@ -4,12 +4,11 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated
 
 import numpy as np
 import ot
 from numpy.polynomial import Polynomial
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy.optimize import brentq
 from scipy.sparse import csr_array, diags_array
 from sklearn.neighbors import kneighbors_graph
@@ -17,8 +16,8 @@ from sklearn.neighbors import kneighbors_graph
 from tda.divergences.kernels import check_affordable
 from tda.divergences.transport import exact
 from tda.methods.shallow.base import Aligner, ShallowMethod
+from tda.ranges import Share
 
-Share = Annotated[float, Field(ge=0, le=1)]
 TINY = np.finfo(float).tiny
 SPARSE = 0.1  # share of entries that are not 0, below which a plan is multiplied as a sparse matrix
 

@@ -1,9 +1,7 @@
 """SCA: scatter component analysis."""
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy.linalg import cholesky, solve_triangular
 from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import svd_flip
@@ -12,8 +10,7 @@ from tda.divergences.kernels import Kernel, bandwidth, gram
 from tda.divergences.subspace import leading
 from tda.methods.shallow.base import Aligner, ShallowMethod
 from tda.methods.shallow.jda import marginal
-
-Share = Annotated[float, Field(ge=0, le=1)]
+from tda.ranges import Share
 
 
 class SCA(Aligner):

@@ -1,15 +1,12 @@
 """SGF: sampling geodesic flow."""
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 from sklearn.cross_decomposition import PLSRegression
 
 from tda.divergences.subspace import geodesic, principal_subspace, principal_vectors
 from tda.methods.shallow.base import Aligner, ShallowMethod
-
-AtLeastTwo = Annotated[int, Field(ge=2)]
+from tda.ranges import AtLeastTwo
 
 
 class SGF(Aligner):

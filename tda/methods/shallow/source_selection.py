@@ -1,17 +1,15 @@
 """Source selection: the source samples nearest to the target are kept, then a classifier is trained on them."""
 
 from abc import abstractmethod
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat
+from pydantic import NonNegativeInt, PositiveFloat
 
 from tda.divergences.information import Gaussian
 from tda.divergences.kernels import bandwidth, gram, mean_similarity
 from tda.divergences.proxy import held_out_scores
 from tda.methods.shallow.base import Reweighter, ShallowMethod
-
-Share = Annotated[float, Field(gt=0, le=1)]
+from tda.ranges import PositiveShare
 
 
 class SourceSelection(Reweighter):
@@ -28,7 +26,7 @@ class SourceSelection(Reweighter):
         Share of each class that is kept, rounded up.
     """
 
-    def __init__(self, *, classifier: ShallowMethod, keep: Share = 0.5) -> None:
+    def __init__(self, *, classifier: ShallowMethod, keep: PositiveShare = 0.5) -> None:
         super().__init__(classifier=classifier)
         self.keep = keep
 
@@ -68,7 +66,9 @@ class MMDSelection(SourceSelection):
     "A kernel two-sample test", Journal of Machine Learning Research 13, 2012.
     """
 
-    def __init__(self, *, classifier: ShallowMethod, keep: Share = 0.5, gamma: PositiveFloat | None = None) -> None:
+    def __init__(
+        self, *, classifier: ShallowMethod, keep: PositiveShare = 0.5, gamma: PositiveFloat | None = None
+    ) -> None:
         super().__init__(classifier=classifier, keep=keep)
         self.gamma = gamma
 
@@ -121,7 +121,7 @@ class CrossEntropySelection(SourceSelection):
     R. C. Moore and W. Lewis, "Intelligent selection of language model training data", ACL 2010, section 2.
     """
 
-    def __init__(self, *, classifier: ShallowMethod, keep: Share = 0.5, ridge: PositiveFloat = 1.0) -> None:
+    def __init__(self, *, classifier: ShallowMethod, keep: PositiveShare = 0.5, ridge: PositiveFloat = 1.0) -> None:
         super().__init__(classifier=classifier, keep=keep)
         self.ridge = ridge
 
@@ -155,7 +155,12 @@ class ADistanceSelection(SourceSelection):
     """
 
     def __init__(
-        self, *, classifier: ShallowMethod, keep: Share = 0.5, ridge: PositiveFloat = 0.1, seed: NonNegativeInt = 0
+        self,
+        *,
+        classifier: ShallowMethod,
+        keep: PositiveShare = 0.5,
+        ridge: PositiveFloat = 0.1,
+        seed: NonNegativeInt = 0,
     ) -> None:
         super().__init__(classifier=classifier, keep=keep)
         self.ridge = ridge
