@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from math import isfinite
 from typing import Annotated, Any, Literal
 
@@ -175,9 +175,13 @@ class Trainer:
         if self.optimiser == "adam":
             betas = (self.momentum, 0.999)
             return torch.optim.Adam(groups, betas=betas, weight_decay=self.weight_decay, fused=True)
-        return torch.optim.SGD(
+        optimiser = torch.optim.SGD(
             groups, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay, fused=True
         )
+        if self.momentum:  # a fused step cannot begin the momentum of some parameters and go on with that of others
+            for parameter in chain.from_iterable(group["params"] for group in groups):
+                optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return optimiser
 
     def _objectives(self, method: DeepMethod, batch: Batch) -> Iterator[Objective]:
         """Yield a method's objectives on a batch, each computed in the precision of training."""

@@ -240,7 +240,7 @@ def corr_c(P: np.ndarray) -> float:
 
 
 def bnm(P: np.ndarray) -> float:
-    """Return the nuclear norm of the predictions over its upper bound, ||P||_* / sqrt(n C), in (0, 1].
+    """Return the nuclear norm of the predictions over its upper bound where n >= C, ||P||_* / sqrt(n C), in (0, 1].
 
     The score is the loss of `tda.methods.deep.bnm.BNM`, over the whole target instead of a batch.
 

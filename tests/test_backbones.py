@@ -53,6 +53,13 @@ def test_svhn_net_is_the_papers() -> None:
     assert [layer.kernel_size for layer in backbone.convolutions if isinstance(layer, nn.MaxPool2d)] == [3, 3]
 
 
+def test_images_of_floats_are_left_as_they_were() -> None:
+    given = torch.from_numpy(images()).float()
+    before = given.clone()
+    standardise(given, torch.tensor([0.1, 0.2, 0.3]), 32)
+    assert torch.equal(given, before)
+
+
 def test_images_are_scaled_and_centred() -> None:
     x = standardise(torch.from_numpy(images()), torch.tensor([0.1, 0.2, 0.3]), 32)
     plain = images().astype(np.float32) / 255 - np.array([0.1, 0.2, 0.3], dtype=np.float32)

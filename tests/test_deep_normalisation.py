@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tda.backbones.base import Network, Output
 from tda.backbones.given import Given
+from tda.errors import UsageError
 from tda.methods.deep.adabn import AdaBN
 from tda.methods.deep.autodial import AutoDIAL, Mixed
 from tda.methods.deep.base import Batch, DeepMethod
@@ -190,12 +191,27 @@ class TestAdaBN:
         torch.testing.assert_close(normalisation.running_mean, linear(xt).mean(0), atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(normalisation.running_var, linear(xt).var(0), atol=1e-1, rtol=2e-2)
 
+    def test_one_target_sample_has_no_variance(self) -> None:
+        method = AdaBN()
+        method.prepare(network())
+        with pytest.raises(UsageError, match="expected two or more"):
+            method.finish(torch.randn(4, 3), torch.randn(1, 3))
+
 
 class TestDSBN:
     def made(self, **changes: Any) -> DSBN:
         method = DSBN(**(RAMP | {"decay": 0.7, "share": 0.5} | changes))
         method.prepare(network())
         return method
+
+    def test_the_first_stage_says_classes_in_the_precision_of_scoring(self) -> None:
+        method, samples = self.made(), torch.randn(6, 3)
+        method.begin(samples, torch.arange(6) % 2, samples)
+        seen: list[torch.dtype] = []
+        method.network.head.register_forward_hook(lambda head, x, y: seen.append(y.dtype))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            method._probabilities()
+        assert seen == [torch.float32]
 
     def test_the_first_stage_adds_the_distance_of_moving_centroids(self) -> None:
         method = self.made(height=0.0)

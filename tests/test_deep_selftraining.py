@@ -31,7 +31,7 @@ from tda.methods.deep.l2m import L2M
 from tda.methods.deep.mcc import class_confusion
 from tda.methods.deep.mean_teacher import MeanTeacher, self_ensembling
 from tda.methods.deep.perturbation import Perturbation
-from tda.methods.deep.pseudo_label import PseudoLabel, ramp, self_training
+from tda.methods.deep.pseudo_label import PseudoLabel, linear_ramp, self_training
 from tda.methods.deep.shot import SHOT, centroid_labels, information
 from tests.test_trainer import noting
 
@@ -235,6 +235,15 @@ class TestSHOT:
             list(method.objectives(given._replace(progress=float(progress))))
         np.testing.assert_allclose(seen, [0.5, 0.63, 0.75, 0.88], atol=0.011)
 
+    def test_pseudo_labels_are_made_in_the_precision_of_scoring(self) -> None:
+        method, given = self.made(), batch()
+        method.begin(given.xs, given.ys, given.xt)
+        seen: list[torch.dtype] = []
+        method.network.head.register_forward_hook(lambda head, x, y: seen.append(y.dtype))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            method._pseudo_labels()
+        assert seen == [torch.float32]
+
     def test_the_classifiers_rows_are_directions_and_lengths(self) -> None:
         last = self.made().network.head[-1]
         length, direction = (p.detach() for p in last.parametrizations.weight.parameters())
@@ -296,7 +305,7 @@ def test_pseudo_labels_weigh_more_as_training_goes_on(progress: float, share: fl
         prepared(PseudoLabel(weight=3.0, threshold=0.0, start=0.1, full=0.6)).eval(),
         batch(progress=progress),
     )
-    assert ramp(progress, 0.1, 0.6) == pytest.approx(share)
+    assert linear_ramp(progress, 0.1, 0.6) == pytest.approx(share)
     (objective,) = method.objectives(given)
     p, q = (probabilities(method.classify(x).detach()) for x in (given.xs, given.xt))
     plain = cross_entropy(p, given.ys) + 3 * share * cross_entropy(q, q.argmax(1))

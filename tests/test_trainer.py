@@ -64,14 +64,18 @@ def learner(method: Callable[..., DeepMethod] = SourceOnly, **changes: Any) -> L
 
 
 def noting(build: Callable[[], DeepMethod], seen: list[torch.dtype]) -> Callable[[], DeepMethod]:
-    """Have the method note the precision of the logits that its head gives to its objectives."""
+    """Have the method note the precision of the logits from which its objectives send gradients."""
 
     def built() -> DeepMethod:
         method = build()
         objectives = method.objectives
 
+        def note(head: nn.Module, given: object, logits: Tensor) -> None:
+            if logits.requires_grad:
+                seen.append(logits.dtype)
+
         def noted(batch: Batch) -> Iterator[Objective]:
-            hook = method.network.head.register_forward_hook(lambda head, given, logits: seen.append(logits.dtype))
+            hook = method.network.head.register_forward_hook(note)
             yield from objectives(batch)
             hook.remove()
 
@@ -143,6 +147,24 @@ def test_an_objective_changes_only_the_modules_that_it_names() -> None:
     ).fit(*data())
     for name, parameter in made.method_.named_parameters():
         assert torch.equal(parameter, before[name]) == name.startswith("network.")
+
+
+def test_a_module_may_be_trained_for_the_first_time_after_others_of_its_group() -> None:
+    before: list[Tensor] = []
+
+    class HeadFirst(SourceOnly):
+        def prepare(self, network: Network) -> None:
+            super().prepare(network)
+            before.extend(p.detach().clone() for p in network.bottleneck.parameters())
+
+        def objectives(self, batch: Batch) -> Iterator[Objective]:
+            trained = self.network.head if batch.progress < 0.5 else self.network
+            yield Objective(F.cross_entropy(self.network(batch.xs).logits, batch.ys), (trained,))
+
+    made = Learner(
+        method=HeadFirst, trainer=Trainer(**SETTINGS), backbone=lambda: pixels(bottleneck=4), device="cpu"
+    ).fit(*data())
+    assert not torch.equal(next(iter(made.method_.network.bottleneck.parameters())), before[0])
 
 
 def test_own_parameters_are_what_is_not_the_networks_and_learn_at_the_full_rate() -> None:

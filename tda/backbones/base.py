@@ -189,8 +189,8 @@ def normal(layer: nn.Linear, deviation: float, bias: float = 0.0) -> nn.Linear:
 
 
 def standardise(images: Tensor, mean: Tensor, size: int) -> Tensor:
-    """Turn uint8 images (n, h, w, 3) into floats (n, 3, size, size) in [0, 1] less `mean` (3,), channels last."""
-    x = images.permute(0, 3, 1, 2).float().div_(255).sub_(mean.view(1, -1, 1, 1))
+    """Turn images (n, h, w, 3) of 0 to 255 into floats (n, 3, size, size) in [0, 1] less `mean` (3,), channels last."""
+    x = images.permute(0, 3, 1, 2).to(torch.float32, copy=True).div_(255).sub_(mean.view(1, -1, 1, 1))
     return x if x.shape[-2:] == (size, size) else F.interpolate(x, (size, size), mode="bilinear", antialias=True)
 
 

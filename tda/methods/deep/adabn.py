@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from tda.backbones.base import Network, portion
+from tda.errors import UsageError
 from tda.methods.deep.normalisation import Normalisation, replace_normalisation
 from tda.methods.deep.source_only import SourceOnly
 
@@ -15,9 +16,14 @@ class AdaBN(SourceOnly):
 
     .. math:: y = \gamma \frac{x - \mu_t}{\sqrt{\sigma_t^2 + \epsilon}} + \beta
 
-    with the mean :math:`\mu_t` and variance :math:`\sigma_t^2` of its inputs over all target samples, in batches of
-    about 512 in a random order, all other layers as in prediction. A network without batch normalisation gets one
-    between bottleneck and head.
+    with the mean :math:`\mu_t` and variance :math:`\sigma_t^2` of its inputs over all target samples: the mean over
+    batches in a random order, of about 512 features or 32 images of 256 x 256, all other layers as in prediction. A
+    network without batch normalisation gets one between bottleneck and head.
+
+    Raises
+    ------
+    UsageError
+        If the target has one sample only.
 
     References
     ----------
@@ -32,6 +38,8 @@ class AdaBN(SourceOnly):
 
     def finish(self, xs: Tensor, xt: Tensor) -> None:
         """Replace the running statistics of all batch normalisations by the target's."""
+        if len(xt) == 1:
+            raise UsageError("AdaBN: one target sample has no variance; expected two or more")
         self.network.eval()
         for layer in self.network.modules():
             if isinstance(layer, Normalisation):

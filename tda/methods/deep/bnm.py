@@ -16,7 +16,8 @@ class BNM(DeepMethod):
 
     where P (b, classes) holds the class probabilities of the target half of the batch. A large nuclear norm means
     a large Frobenius norm, which is certainty, and a high rank, which is diversity: rare classes are not given up,
-    as they are when the entropy alone is minimised.
+    as they are when the entropy alone is minimised. The authors' code divides the norm by the lesser of b and the
+    number of classes, and so weighs it more where there are fewer classes than samples.
 
     Parameters
     ----------

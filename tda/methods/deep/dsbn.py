@@ -123,6 +123,7 @@ class DSBN(DomainNormalised, DANN):
     def _probabilities(self) -> Tensor:
         """Classify all target samples as they would be scored: (nt, C)."""
         self.eval()
-        said = torch.cat([self.classify(x).float().softmax(1) for x in portions(self._xt)])
+        with torch.autocast(self._xt.device.type, enabled=False):
+            said = torch.cat([self.classify(x).softmax(1) for x in portions(self._xt)])
         self.train()
         return said

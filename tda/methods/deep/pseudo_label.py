@@ -42,7 +42,8 @@ class PseudoLabel(DeepMethod):
 
     def alignment(self, source: Output, target: Output, batch: Batch) -> Tensor:
         """Return the target's cross-entropy with its own predictions, as far as the ramp goes."""
-        return ramp(batch.progress, self.start, self.full) * self_training(target.logits, target.logits, self.threshold)
+        found = self_training(target.logits, target.logits, self.threshold)
+        return linear_ramp(batch.progress, self.start, self.full) * found
 
 
 def self_training(logits: Tensor, teacher: Tensor, threshold: float) -> Tensor:
@@ -54,12 +55,12 @@ def self_training(logits: Tensor, teacher: Tensor, threshold: float) -> Tensor:
     return (F.cross_entropy(logits, classes, reduction="none") * (confidence >= threshold)).mean()
 
 
-def ramp(progress: float, start: float, full: float) -> float:
+def linear_ramp(progress: float, start: float, full: float) -> float:
     """Return 0 before `start`, 1 from `full` on, and what is linear in between.
 
     Examples
     --------
-    >>> [ramp(p, 0.25, 0.75) for p in (0.0, 0.5, 1.0)]
+    >>> [linear_ramp(p, 0.25, 0.75) for p in (0.0, 0.5, 1.0)]
     [0.0, 0.5, 1.0]
     """
     return min(max((progress - start) / max(full - start, 1e-12), 0.0), 1.0)

@@ -104,7 +104,8 @@ class SHOT(DeepMethod):
     @torch.no_grad()
     def _pseudo_labels(self) -> Tensor:
         self.network.eval()
-        outputs = [self.network(chunk) for chunk in portions(self.unlabelled)]
+        with torch.autocast(self.unlabelled.device.type, enabled=False):  # as they are scored
+            outputs = [self.network(chunk) for chunk in portions(self.unlabelled)]
         self.network.train()
         return centroid_labels(torch.cat([o.features for o in outputs]), torch.cat([o.logits for o in outputs]))
 

@@ -26,7 +26,7 @@ class TransNorm(DomainNormalised, CDAN):
 
     Parameters
     ----------
-    weight, gamma, height, hidden, entropy, random_dim, bsp
+    weight, gamma, height, hidden, entropy, random_dim, bsp, dropout
         See `tda.methods.deep.cdan.CDAN`; the authors' commands for CDAN+TransNorm have `entropy`.
 
     References
