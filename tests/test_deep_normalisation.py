@@ -209,9 +209,11 @@ class TestDSBN:
         method.begin(samples, torch.arange(6) % 2, samples)
         seen: list[torch.dtype] = []
         method.network.head.register_forward_hook(lambda head, x, y: seen.append(y.dtype))
+        batch = Batch(samples, torch.tensor([0, 1, 2]), torch.arange(3), 0.5)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            method._probabilities()
-        assert seen == [torch.float32]
+            [*method.objectives(batch)]
+        assert seen == [torch.float32, torch.bfloat16]
+        assert method.training
 
     def test_the_first_stage_adds_the_distance_of_moving_centroids(self) -> None:
         method = self.made(height=0.0)

@@ -1,6 +1,7 @@
 """What a deep method is: a loss that draws the domains together, or a generator of objectives."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -92,6 +93,14 @@ class DeepMethod(nn.Module):
         """Return the features (n, width) where the domains are aligned, of samples of one of them."""
         output: Output = self.network(x)
         return output.features
+
+    @contextmanager
+    def as_scored(self) -> Iterator[None]:
+        """Let samples pass as they are scored, while a block lasts: evaluated, in float32 and without gradients."""
+        self.eval()
+        with torch.no_grad(), torch.autocast(next(self.network.parameters()).device.type, enabled=False):
+            yield
+        self.train()
 
     def pair(self, batch: Batch) -> tuple[Output, Output]:
         """Return the network's outputs on the source half and on the target half of a batch."""

@@ -97,7 +97,8 @@ class DSBN(DomainNormalised, DANN):
             yield from super().objectives(batch)
             return
         if self._first is None:
-            self._first = self._probabilities()
+            with self.as_scored():
+                self._first = torch.cat([self.classify(x).softmax(1) for x in portions(self._xt)])
         source, target = self.pair(batch)
         mixed = ramp((batch.progress - self.share) / (1 - self.share), self.gamma)
         second = target.logits.detach().float().softmax(1)
@@ -118,12 +119,3 @@ class DSBN(DomainNormalised, DANN):
             moved.append(torch.where(met, self.decay * old + (1 - self.decay) * means, old))
         self.centroids = torch.stack(moved).detach()
         return (moved[0] - moved[1]).square().mean()
-
-    @torch.no_grad()
-    def _probabilities(self) -> Tensor:
-        """Classify all target samples as they would be scored: (nt, C)."""
-        self.eval()
-        with torch.autocast(self._xt.device.type, enabled=False):
-            said = torch.cat([self.classify(x).softmax(1) for x in portions(self._xt)])
-        self.train()
-        return said

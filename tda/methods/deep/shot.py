@@ -101,12 +101,9 @@ class SHOT(DeepMethod):
         }
         yield Objective(terms["information"] + self.weight * terms["pseudo-label"], self.below, terms)
 
-    @torch.no_grad()
     def _pseudo_labels(self) -> Tensor:
-        self.network.eval()
-        with torch.autocast(self.unlabelled.device.type, enabled=False):  # as they are scored
+        with self.as_scored():
             outputs = [self.network(chunk) for chunk in portions(self.unlabelled)]
-        self.network.train()
         return centroid_labels(torch.cat([o.features for o in outputs]), torch.cat([o.logits for o in outputs]))
 
 
